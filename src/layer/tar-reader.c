@@ -1,0 +1,873 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One pass over the headers of a tar in a file.
+ *
+ * A layer is mostly data that we skip, so headers are read through a small window: large enough
+ * that the headers of a row of small files come with one read, small enough that little data is
+ * copied in vain.  All that an entry needs (path, link, xattrs, extents) lives in buffers of the
+ * reader that are used again for the next entry; the common entry allocates nothing.
+ *
+ * Headers that describe the next header (pax 'x', GNU 'L' and 'K') are collected first, then the
+ * entry is made from them and its own header.  Where GNU and pax both name it, GNU wins, as in Go.
+ */
+#include "layer/tar-reader.h"
+
+#include <string.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "layer/tar-format.h"
+#include "layer/tar-pax.h"
+
+#define WINDOW (16 * 1024)
+#define NAME_MAX_BYTES 255 /* of one component, NAME_MAX of every Linux file system */
+#define MAJOR_MAX 0xfff    /* what the kernel's dev_t can say */
+#define MINOR_MAX 0xfffff
+#define ID_MAX (G_MAXUINT32 - 1) /* the last one means "leave it" to chown */
+
+struct CxTarReader {
+    int fd; /* borrowed */
+    guint64 end;
+    guint64 next;   /* where the next header starts */
+    guint64 header; /* where the header of the current entry starts */
+    gboolean finished;
+    CxLayerLimits limits;
+    guint64 n_entries;
+    guint64 n_bytes; /* of content so far, holes included */
+
+    CxTarHeader block; /* the header in work */
+    CxEntry entry;     /* borrows everything from the fields below */
+    CxPax pax;
+    GString *path;
+    GString *link;
+    GString *long_name; /* GNU 'L'; empty: none */
+    GString *long_link; /* GNU 'K' */
+    GArray *extents;    /* of CxExtent */
+    GString *extended;  /* content of an extended header, or a sparse map */
+
+    guint64 window_start;
+    gsize window_size;
+    char window[WINDOW];
+};
+
+CxTarReader *
+cx_tar_reader_new(int fd, guint64 offset, guint64 size, const CxLayerLimits *limits)
+{
+    CxTarReader *self;
+
+    g_return_val_if_fail(size <= G_MAXINT64 && offset <= G_MAXINT64 - size, NULL);
+
+    self = g_new0(CxTarReader, 1);
+    self->fd = fd;
+    self->next = offset;
+    self->end = offset + size;
+    self->limits = *limits;
+    cx_pax_init(&self->pax);
+    self->path = g_string_new(NULL);
+    self->link = g_string_new(NULL);
+    self->long_name = g_string_new(NULL);
+    self->long_link = g_string_new(NULL);
+    self->extents = g_array_new(FALSE, FALSE, sizeof(CxExtent));
+    self->extended = g_string_new(NULL);
+    return self;
+}
+
+void
+cx_tar_reader_free(CxTarReader *self)
+{
+    if (self == NULL)
+        return;
+
+    cx_pax_clear(&self->pax);
+    g_string_free(self->path, TRUE);
+    g_string_free(self->link, TRUE);
+    g_string_free(self->long_name, TRUE);
+    g_string_free(self->long_link, TRUE);
+    g_array_unref(self->extents);
+    g_string_free(self->extended, TRUE);
+    g_free(self);
+}
+
+guint64
+cx_tar_reader_get_offset(const CxTarReader *self)
+{
+    return self->header;
+}
+
+/* ---- bytes --------------------------------------------------------------------------------------
+ */
+
+static gboolean
+throw_truncated(GError **error)
+{
+    return cx_throw(error, CX_ERROR_MISMATCH, "archive is truncated");
+}
+
+/* size bytes at offset, borrowed until the next read; size is one WINDOW at most. */
+static const void *
+peek(CxTarReader *self, guint64 offset, gsize size, GError **error)
+{
+    gssize n;
+
+    if (offset > self->end || self->end - offset < size) {
+        throw_truncated(error);
+        return NULL;
+    }
+    if (offset >= self->window_start && offset + size <= self->window_start + self->window_size)
+        return self->window + (offset - self->window_start);
+
+    self->window_size = 0;
+    n = cx_pread_full(self->fd, self->window, (gsize)MIN(WINDOW, self->end - offset), offset,
+                      error);
+    if (n < 0)
+        return NULL;
+    if ((gsize)n < size) {
+        throw_truncated(error);
+        return NULL;
+    }
+    self->window_start = offset;
+    self->window_size = (gsize)n;
+    return self->window;
+}
+
+/* Appends size bytes at offset to text. */
+static gboolean
+append_bytes(CxTarReader *self, guint64 offset, gsize size, GString *text, GError **error)
+{
+    while (size > 0) {
+        gsize part = MIN(size, WINDOW);
+        const char *bytes = peek(self, offset, part, error);
+
+        if (bytes == NULL)
+            return FALSE;
+
+        g_string_append_len(text, bytes, (gssize)part);
+        offset += part;
+        size -= part;
+    }
+    return TRUE;
+}
+
+static gboolean
+is_zero_block(const CxTarHeader *header)
+{
+    static const CxTarHeader zero;
+
+    return header->name[0] == '\0' && memcmp(header, &zero, sizeof zero) == 0;
+}
+
+/* ---- fields of a header -------------------------------------------------------------------------
+ */
+
+static gboolean
+check_sum(const CxTarHeader *header, GError **error)
+{
+    gint64 sum;
+
+    if (!cx_tar_parse_number(header->checksum, sizeof header->checksum, &sum) ||
+        (sum != cx_tar_checksum(header) && sum != cx_tar_checksum_signed(header)))
+        return cx_throw(error, CX_ERROR_INVALID, "wrong checksum (damaged, or not a tar archive)");
+
+    return TRUE;
+}
+
+static gboolean
+read_number(const char *field,
+            gsize size,
+            gint64 min,
+            gint64 max,
+            const char *what,
+            gint64 *out,
+            GError **error)
+{
+    gint64 number;
+
+    if (!cx_tar_parse_number(field, size, &number))
+        return cx_throw(error, CX_ERROR_INVALID, "%s is not a number", what);
+    if (number < min || number > max)
+        return cx_throw(error, CX_ERROR_INVALID, "%s %" G_GINT64_FORMAT " is out of range", what,
+                        number);
+    *out = number;
+    return TRUE;
+}
+#define READ_NUMBER(field, min, max, what, out, error)                                             \
+    read_number((field), sizeof(field), (min), (max), (what), (out), (error))
+
+static gboolean
+is_gnu(const CxTarHeader *header)
+{
+    return memcmp(header->magic, "ustar  ", sizeof header->magic + 1) == 0;
+}
+
+/* How many bytes of the prefix field belong to the path. */
+static gsize
+prefix_size(const CxTarHeader *header)
+{
+    gint64 time;
+
+    if (memcmp(header->magic, "ustar", sizeof header->magic) == 0)
+        return memcmp(header->pad + 8, "tar", 4) == 0 ? 131 : sizeof header->prefix; /* star: 131 */
+
+    /* GNU keeps times there.  Go before 1.8 wrote a prefix all the same: it shows as a time that is
+     * none. */
+    if (is_gnu(header) && header->prefix[0] != '\0' &&
+        !cx_tar_parse_number(header->prefix, 12, &time))
+        return sizeof header->prefix;
+
+    return 0;
+}
+
+/* ---- paths --------------------------------------------------------------------------------------
+ */
+
+/* Makes path clean in place: relative, no empty and no "." parts. */
+static gboolean
+clean_path(GString *path, const CxLayerLimits *limits, const char *what, GError **error)
+{
+    char *next = path->str, *to = path->str;
+    guint32 depth = 0;
+
+    while (*next != '\0') {
+        gsize n = strcspn(next, "/");
+
+        if (n == 2 && next[0] == '.' && next[1] == '.')
+            return cx_throw(error, CX_ERROR_INVALID, "%s holds \"..\"", what);
+        if (n > NAME_MAX_BYTES)
+            return cx_throw(error, CX_ERROR_LIMIT, "%s: name longer than %d bytes", what,
+                            NAME_MAX_BYTES);
+        if (n > 0 && !(n == 1 && next[0] == '.')) {
+            if (to > path->str)
+                *to++ = '/';
+            memmove(to, next, n);
+            to += n;
+            depth++;
+        }
+        next += n + (next[n] == '/');
+    }
+    g_string_truncate(path, (gsize)(to - path->str));
+
+    if (path->len > limits->path_max)
+        return cx_throw(error, CX_ERROR_LIMIT, "%s is longer than %u bytes", what,
+                        limits->path_max);
+    if (depth > limits->depth_max)
+        return cx_throw(error, CX_ERROR_LIMIT, "%s is deeper than %u folders", what,
+                        limits->depth_max);
+    return TRUE;
+}
+
+/* The path as the archive says it, slash at the end and all. */
+static void
+join_path(CxTarReader *self, const CxTarHeader *header)
+{
+    gsize prefix = prefix_size(header);
+
+    g_string_truncate(self->path, 0);
+    if (self->long_name->len > 0) {
+        g_string_append_len(self->path, self->long_name->str, (gssize)self->long_name->len);
+    } else if ((self->pax.fields & CX_PAX_SPARSE_NAME) != 0) {
+        g_string_append_len(self->path, self->pax.sparse_name->str,
+                            (gssize)self->pax.sparse_name->len);
+    } else if ((self->pax.fields & CX_PAX_PATH) != 0) {
+        g_string_append_len(self->path, self->pax.path->str, (gssize)self->pax.path->len);
+    } else {
+        if (prefix > 0 && header->prefix[0] != '\0') {
+            g_string_append_len(self->path, header->prefix,
+                                (gssize)strnlen(header->prefix, prefix));
+            g_string_append_c(self->path, '/');
+        }
+        g_string_append_len(self->path, header->name,
+                            (gssize)strnlen(header->name, sizeof header->name));
+    }
+}
+
+static void
+join_link(CxTarReader *self, const CxTarHeader *header)
+{
+    g_string_truncate(self->link, 0);
+    if (self->long_link->len > 0)
+        g_string_append_len(self->link, self->long_link->str, (gssize)self->long_link->len);
+    else if ((self->pax.fields & CX_PAX_LINK) != 0)
+        g_string_append_len(self->link, self->pax.link->str, (gssize)self->pax.link->len);
+    else
+        g_string_append_len(self->link, header->link,
+                            (gssize)strnlen(header->link, sizeof header->link));
+}
+
+/* A hard link names a path in the archive; a symlink says what it likes. */
+static gboolean
+read_link(CxTarReader *self, const CxTarHeader *header, GError **error)
+{
+    join_link(self, header);
+    if (self->entry.type == CX_ENTRY_HARDLINK &&
+        !clean_path(self->link, &self->limits, "hard link", error))
+        return FALSE;
+    if (self->link->len == 0)
+        return cx_throw(error, CX_ERROR_INVALID, "link to nothing");
+    if (self->link->len > self->limits.path_max)
+        return cx_throw(error, CX_ERROR_LIMIT, "link target is longer than %u bytes",
+                        self->limits.path_max);
+
+    self->entry.link = self->link->str;
+    return TRUE;
+}
+
+/* ---- sparse files (GNU tar manual, "Storing Sparse Files") --------------------------------------
+ */
+
+/* The old GNU header has its map where ustar has the prefix, and goes on in blocks of its own. */
+typedef struct {
+    char offset[12];
+    char size[12];
+} GnuSparse;
+
+typedef struct {
+    char before[386];
+    GnuSparse map[4];
+    char is_extended;
+    char real_size[12];
+    char pad[17];
+} GnuSparseHeader;
+G_STATIC_ASSERT(sizeof(GnuSparseHeader) == CX_TAR_BLOCK);
+
+typedef struct {
+    GnuSparse map[21];
+    char is_extended;
+    char pad[7];
+} GnuSparseBlock;
+G_STATIC_ASSERT(sizeof(GnuSparseBlock) == CX_TAR_BLOCK);
+
+static gboolean
+throw_map_limit(CxTarReader *self, GError **error)
+{
+    return cx_throw(error, CX_ERROR_LIMIT, "sparse map is larger than %u bytes",
+                    self->limits.pax_max);
+}
+
+static gboolean
+append_gnu_map(CxTarReader *self, const GnuSparse *map, gsize n, GError **error)
+{
+    for (gsize i = 0; i < n && map[i].size[0] != '\0'; i++) {
+        CxExtent extent;
+        gint64 number;
+
+        if (!READ_NUMBER(map[i].offset, 0, G_MAXINT64, "offset of a sparse file's data", &number,
+                         error))
+            return FALSE;
+        extent.offset = (guint64)number;
+        if (!READ_NUMBER(map[i].size, 0, G_MAXINT64, "size of a sparse file's data", &number,
+                         error))
+            return FALSE;
+        extent.size = (guint64)number;
+        g_array_append_val(self->extents, extent);
+    }
+    return TRUE;
+}
+
+/* Where the stored bytes of a file lie. */
+typedef struct {
+    guint64 data; /* offset in the archive */
+    guint64 size;
+    guint64 real_size; /* with holes */
+} Content;
+
+/* Old GNU: blocks with more of the map may stand between header and data. */
+static gboolean
+read_gnu_sparse(CxTarReader *self, const CxTarHeader *header, Content *content, GError **error)
+{
+    const GnuSparseHeader *sparse = (const GnuSparseHeader *)header;
+    gboolean more = sparse->is_extended != 0;
+    guint64 map_size = 0;
+    gint64 real_size;
+
+    if (!is_gnu(header))
+        return cx_throw(error, CX_ERROR_UNSUPPORTED, "sparse file of an unknown format");
+    if (!READ_NUMBER(sparse->real_size, 0, G_MAXINT64, "size", &real_size, error) ||
+        !append_gnu_map(self, sparse->map, G_N_ELEMENTS(sparse->map), error))
+        return FALSE;
+
+    while (more) {
+        const GnuSparseBlock *block = peek(self, content->data, CX_TAR_BLOCK, error);
+
+        map_size += CX_TAR_BLOCK;
+        if (block == NULL)
+            return FALSE;
+        if (map_size > self->limits.pax_max)
+            return throw_map_limit(self, error);
+        if (!append_gnu_map(self, block->map, G_N_ELEMENTS(block->map), error))
+            return FALSE;
+        more = block->is_extended != 0;
+        content->data += CX_TAR_BLOCK;
+    }
+    content->real_size = (guint64)real_size;
+    return TRUE;
+}
+
+/* Takes a line with a number off the map in self->extended, reading more of it as needed. */
+static gboolean
+next_map_number(
+    CxTarReader *self, const Content *content, gsize *position, guint64 *out, GError **error)
+{
+    GString *map = self->extended;
+    const char *start, *newline;
+
+    while ((newline = memchr(map->str + *position, '\n', map->len - *position)) == NULL) {
+        if (map->len - *position > CX_TAR_BLOCK || map->len + CX_TAR_BLOCK > content->size)
+            return cx_throw(error, CX_ERROR_INVALID, "sparse map does not end");
+        if (map->len + CX_TAR_BLOCK > self->limits.pax_max)
+            return throw_map_limit(self, error);
+        if (!append_bytes(self, content->data + map->len, CX_TAR_BLOCK, map, error))
+            return FALSE;
+    }
+    start = map->str + *position;
+    if (!cx_pax_parse_decimal(start, (gsize)(newline - start), G_MAXINT64, out))
+        return cx_throw(error, CX_ERROR_INVALID, "sparse map is not made of numbers");
+
+    *position += (gsize)(newline - start) + 1;
+    return TRUE;
+}
+
+/* Format 1.0: the content starts with the map as text, filled up to a block. */
+static gboolean
+read_map_before_data(CxTarReader *self, Content *content, GError **error)
+{
+    gsize position = 0;
+    guint64 n;
+
+    g_string_truncate(self->extended, 0);
+    if (!next_map_number(self, content, &position, &n, error))
+        return FALSE;
+
+    for (guint64 i = 0; i < n; i++) {
+        CxExtent extent = {0};
+
+        if (!next_map_number(self, content, &position, &extent.offset, error) ||
+            !next_map_number(self, content, &position, &extent.size, error))
+            return FALSE;
+        g_array_append_val(self->extents, extent);
+    }
+    content->data += self->extended->len;
+    content->size -= self->extended->len;
+    return TRUE;
+}
+
+static gboolean
+read_pax_sparse(CxTarReader *self, Content *content, GError **error)
+{
+    if ((self->pax.fields & CX_PAX_SPARSE_SIZE) == 0)
+        return cx_throw(error, CX_ERROR_INVALID, "sparse file without its size");
+
+    content->real_size = self->pax.sparse_size;
+    if ((self->pax.fields & CX_PAX_SPARSE_1_0) != 0)
+        return read_map_before_data(self, content, error);
+
+    g_array_append_vals(self->extents, self->pax.extents->data, self->pax.extents->len);
+    return TRUE;
+}
+
+/* Drops empty extents (a map ends with one at the file's end), checks order and sums, and says
+ * where each lies. */
+static gboolean
+place_extents(CxTarReader *self, const Content *content, GError **error)
+{
+    guint64 reached = 0, stored = 0, real_size = content->real_size;
+    guint kept = 0;
+
+    for (guint i = 0; i < self->extents->len; i++) {
+        CxExtent extent = g_array_index(self->extents, CxExtent, i);
+
+        if (extent.offset < reached || extent.offset > real_size ||
+            extent.size > real_size - extent.offset)
+            return cx_throw(error, CX_ERROR_INVALID,
+                            "sparse map is out of order or leaves the file");
+        if (extent.size > content->size - stored)
+            return cx_throw(error, CX_ERROR_INVALID,
+                            "sparse map holds more than the archive stores");
+        if (extent.size == 0)
+            continue;
+        extent.data_offset = content->data + stored;
+        reached = extent.offset + extent.size;
+        stored += extent.size;
+        g_array_index(self->extents, CxExtent, kept++) = extent;
+    }
+    if (stored != content->size)
+        return cx_throw(error, CX_ERROR_INVALID, "sparse map holds less than the archive stores");
+
+    g_array_set_size(self->extents, kept);
+    self->entry.extents = self->extents;
+    return TRUE;
+}
+
+/* ---- one entry ----------------------------------------------------------------------------------
+ */
+
+static gboolean
+entry_type(char flag, gboolean is_folder_name, CxEntryType *out_type)
+{
+    switch (flag) {
+    case CX_TAR_FILE_OLD: /* before ustar a folder was a file with a slash behind it */
+        *out_type = is_folder_name ? CX_ENTRY_FOLDER : CX_ENTRY_FILE;
+        return TRUE;
+    case CX_TAR_FILE:
+    case CX_TAR_FILE_CONTIGUOUS:
+    case CX_TAR_GNU_SPARSE:
+        *out_type = CX_ENTRY_FILE;
+        return TRUE;
+    case CX_TAR_HARDLINK:
+        *out_type = CX_ENTRY_HARDLINK;
+        return TRUE;
+    case CX_TAR_SYMLINK:
+        *out_type = CX_ENTRY_SYMLINK;
+        return TRUE;
+    case CX_TAR_CHAR:
+        *out_type = CX_ENTRY_CHAR;
+        return TRUE;
+    case CX_TAR_BLOCK_DEVICE:
+        *out_type = CX_ENTRY_BLOCK;
+        return TRUE;
+    case CX_TAR_FOLDER:
+        *out_type = CX_ENTRY_FOLDER;
+        return TRUE;
+    case CX_TAR_FIFO:
+        *out_type = CX_ENTRY_FIFO;
+        return TRUE;
+    default:
+        return FALSE;
+    }
+}
+
+static gboolean
+read_type(CxTarReader *self, const CxTarHeader *header, GError **error)
+{
+    gboolean is_folder_name = self->path->len > 0 && self->path->str[self->path->len - 1] == '/';
+
+    if (entry_type(header->type, is_folder_name, &self->entry.type))
+        return TRUE;
+
+    return cx_throw(error, CX_ERROR_UNSUPPORTED,
+                    g_ascii_isprint(header->type) ? "entry of type '%c'" : "entry of type 0x%02x",
+                    (guchar)header->type);
+}
+
+static gboolean
+read_owner(CxTarReader *self, const CxTarHeader *header, GError **error)
+{
+    const CxPax *pax = &self->pax;
+    gint64 uid = pax->uid, gid = pax->gid;
+
+    if ((pax->fields & CX_PAX_UID) == 0 && !READ_NUMBER(header->uid, 0, ID_MAX, "uid", &uid, error))
+        return FALSE;
+    if ((pax->fields & CX_PAX_GID) == 0 && !READ_NUMBER(header->gid, 0, ID_MAX, "gid", &gid, error))
+        return FALSE;
+
+    self->entry.uid = (guint32)uid;
+    self->entry.gid = (guint32)gid;
+    return TRUE;
+}
+
+static gboolean
+read_mode_and_time(CxTarReader *self, const CxTarHeader *header, GError **error)
+{
+    const CxPax *pax = &self->pax;
+    gint64 mode;
+
+    if (!READ_NUMBER(header->mode, G_MININT64, G_MAXINT64, "mode", &mode, error))
+        return FALSE;
+
+    self->entry.mode = (mode_t)(mode & 07777);
+    if ((pax->fields & CX_PAX_MTIME) == 0)
+        return READ_NUMBER(header->mtime, G_MININT64, G_MAXINT64, "time", &self->entry.mtime,
+                           error);
+
+    self->entry.mtime = pax->mtime;
+    self->entry.mtime_nsec = pax->mtime_nsec;
+    return TRUE;
+}
+
+static gboolean
+read_device(CxTarReader *self, const CxTarHeader *header, GError **error)
+{
+    gint64 major, minor;
+
+    if (!READ_NUMBER(header->major, 0, MAJOR_MAX, "major device number", &major, error) ||
+        !READ_NUMBER(header->minor, 0, MINOR_MAX, "minor device number", &minor, error))
+        return FALSE;
+
+    self->entry.major = (guint32)major;
+    self->entry.minor = (guint32)minor;
+    return TRUE;
+}
+
+/* How many bytes of data follow the header. */
+static gboolean
+read_size(CxTarReader *self, const CxTarHeader *header, guint64 *out_size, GError **error)
+{
+    gint64 size;
+
+    if ((self->pax.fields & CX_PAX_SIZE) != 0) {
+        *out_size = self->pax.size;
+        return TRUE;
+    }
+    if (!READ_NUMBER(header->size, 0, G_MAXINT64, "size", &size, error))
+        return FALSE;
+
+    *out_size = (guint64)size;
+    return TRUE;
+}
+
+/* Finds the content of a file; self->next goes behind it. */
+static gboolean
+read_content(CxTarReader *self, const CxTarHeader *header, GError **error)
+{
+    const guint sparse_fields = CX_PAX_SPARSE_1_0 | CX_PAX_SPARSE_MAP | CX_PAX_SPARSE_SIZE;
+    gboolean gnu_sparse = header->type == CX_TAR_GNU_SPARSE;
+    gboolean pax_sparse = !gnu_sparse && (self->pax.fields & sparse_fields) != 0;
+    Content content = {.data = self->next};
+
+    if (!read_size(self, header, &content.size, error))
+        return FALSE;
+    if (gnu_sparse && !read_gnu_sparse(self, header, &content, error))
+        return FALSE;
+    if (content.data > self->end || content.size > self->end - content.data)
+        return throw_truncated(error);
+
+    self->next = MIN(content.data + cx_tar_round_up(content.size), self->end);
+    if (pax_sparse && !read_pax_sparse(self, &content, error))
+        return FALSE;
+    if ((gnu_sparse || pax_sparse) && !place_extents(self, &content, error))
+        return FALSE;
+
+    self->entry.data_offset = content.data;
+    self->entry.size = self->entry.extents != NULL ? content.real_size : content.size;
+    return TRUE;
+}
+
+static gboolean
+count_entry(CxTarReader *self, GError **error)
+{
+    if (++self->n_entries > self->limits.entries_max)
+        return cx_throw(error, CX_ERROR_LIMIT, "more than %" G_GUINT64_FORMAT " entries",
+                        self->limits.entries_max);
+    if (self->entry.size > self->limits.bytes_max - self->n_bytes)
+        return cx_throw(error, CX_ERROR_LIMIT, "more than %" G_GUINT64_FORMAT " bytes of content",
+                        self->limits.bytes_max);
+
+    self->n_bytes += self->entry.size;
+    return TRUE;
+}
+
+/* What only some types have. */
+static gboolean
+read_kind(CxTarReader *self, const CxTarHeader *header, GError **error)
+{
+    switch (self->entry.type) {
+    case CX_ENTRY_FILE:
+        return read_content(self, header, error);
+    case CX_ENTRY_SYMLINK:
+    case CX_ENTRY_HARDLINK:
+        return read_link(self, header, error);
+    case CX_ENTRY_CHAR:
+    case CX_ENTRY_BLOCK:
+        return read_device(self, header, error);
+    case CX_ENTRY_FOLDER:
+    case CX_ENTRY_FIFO:
+    default:
+        return TRUE;
+    }
+}
+
+static gboolean
+read_path(CxTarReader *self, const CxTarHeader *header, GError **error)
+{
+    join_path(self, header);
+    if (self->path->len == 0)
+        return cx_throw(error, CX_ERROR_INVALID, "entry without a name");
+    if (!read_type(self, header, error) || !clean_path(self->path, &self->limits, "path", error))
+        return FALSE;
+    if (self->path->len == 0 && self->entry.type != CX_ENTRY_FOLDER)
+        return cx_throw(error, CX_ERROR_INVALID, "the root is not a folder");
+
+    self->entry.path = self->path->str;
+    return TRUE;
+}
+
+/* Makes the entry of a header that describes one.  Data after a header that is not a file's is no
+ * data (POSIX: such a size is to be ignored). */
+static gboolean
+read_entry(CxTarReader *self, const CxTarHeader *header, GError **error)
+{
+    if (!read_path(self, header, error) || !read_owner(self, header, error) ||
+        !read_mode_and_time(self, header, error) || !read_kind(self, header, error) ||
+        !count_entry(self, error))
+        return FALSE;
+
+    if (self->pax.xattrs->len > 0)
+        self->entry.xattrs = self->pax.xattrs;
+    return TRUE;
+}
+
+/* ---- headers about headers ----------------------------------------------------------------------
+ */
+
+/* A long name ends at its first zero byte; nothing may hide behind it. */
+static gboolean
+take_long_text(CxTarReader *self, GString *out_text, GError **error)
+{
+    gsize n = strlen(self->extended->str);
+
+    for (gsize i = n; i < self->extended->len; i++)
+        if (self->extended->str[i] != '\0')
+            return cx_throw(error, CX_ERROR_INVALID, "long name holds a zero byte");
+    if (n == 0)
+        return cx_throw(error, CX_ERROR_INVALID, "long name is empty");
+
+    g_string_truncate(out_text, 0);
+    g_string_append_len(out_text, self->extended->str, (gssize)n);
+    return TRUE;
+}
+
+static gboolean
+read_extended(CxTarReader *self, const CxTarHeader *header, GError **error)
+{
+    gint64 size;
+
+    if (!READ_NUMBER(header->size, 0, G_MAXINT64, "size", &size, error))
+        return FALSE;
+    if (size > self->limits.pax_max)
+        return cx_throw(error, CX_ERROR_LIMIT, "extended header is larger than %u bytes",
+                        self->limits.pax_max);
+
+    g_string_truncate(self->extended, 0);
+    if (!append_bytes(self, self->next, (gsize)size, self->extended, error))
+        return FALSE;
+
+    self->next = MIN(self->next + cx_tar_round_up((guint64)size), self->end);
+    return TRUE;
+}
+
+static gboolean
+take_extended(CxTarReader *self, const CxTarHeader *header, GError **error)
+{
+    const char *text;
+    gsize size;
+
+    if (!read_extended(self, header, error))
+        return FALSE;
+
+    text = self->extended->str;
+    size = self->extended->len;
+    switch (header->type) {
+    case CX_TAR_PAX:
+        return cx_pax_parse(&self->pax, text, size, &self->limits, error);
+    case CX_TAR_PAX_GLOBAL:
+        return cx_pax_check_global(text, size, error);
+    case CX_TAR_GNU_LONG_NAME:
+        return take_long_text(self, self->long_name, error);
+    default:
+        return take_long_text(self, self->long_link, error);
+    }
+}
+
+static gboolean
+is_extended_type(char type)
+{
+    return type == CX_TAR_PAX || type == CX_TAR_PAX_GLOBAL || type == CX_TAR_GNU_LONG_NAME ||
+           type == CX_TAR_GNU_LONG_LINK;
+}
+
+/* ---- the pass -----------------------------------------------------------------------------------
+ */
+
+/* Reads the header at self->next into self->block and steps over it; *out_end tells that there is
+ * none. */
+static gboolean
+read_header(CxTarReader *self, gboolean *out_end, GError **error)
+{
+    const CxTarHeader *block;
+
+    *out_end = self->next == self->end;
+    if (*out_end)
+        return TRUE;
+
+    block = peek(self, self->next, sizeof *block, error);
+    if (block == NULL)
+        return FALSE;
+
+    self->block = *block;
+    self->next += sizeof *block;
+    if (!is_zero_block(&self->block))
+        return check_sum(&self->block, error);
+
+    *out_end = TRUE;
+    if (self->next == self->end)
+        return TRUE;
+    block = peek(self, self->next, sizeof *block, error);
+    if (block == NULL)
+        return FALSE;
+    if (!is_zero_block(block))
+        return cx_throw(error, CX_ERROR_INVALID, "lone zero block within the archive");
+
+    return TRUE;
+}
+
+/* Reads on to the next entry. */
+static gboolean
+advance(CxTarReader *self, GError **error)
+{
+    gboolean is_end, is_described = FALSE;
+
+    for (;;) {
+        self->header = self->next;
+        if (!read_header(self, &is_end, error))
+            return FALSE;
+        if (is_end && is_described)
+            return cx_throw(error, CX_ERROR_MISMATCH,
+                            "archive is truncated (extended header without its entry)");
+        if (is_end) {
+            self->finished = TRUE;
+            return TRUE;
+        }
+        if (!is_extended_type(self->block.type))
+            return read_entry(self, &self->block, error);
+        if (!take_extended(self, &self->block, error))
+            return FALSE;
+        is_described |= self->block.type != CX_TAR_PAX_GLOBAL;
+    }
+}
+
+static void
+forget_entry(CxTarReader *self)
+{
+    memset(&self->entry, 0, sizeof self->entry);
+    cx_pax_reset(&self->pax);
+    g_string_truncate(self->path, 0);
+    g_string_truncate(self->long_name, 0);
+    g_string_truncate(self->long_link, 0);
+    g_array_set_size(self->extents, 0);
+}
+
+/* A path for a message: printable, and not longer than one wants to read. */
+static char *
+show_path(const GString *path)
+{
+    g_autofree char *shown = g_strndup(path->str, 200);
+
+    return g_strescape(shown, NULL);
+}
+
+const CxEntry *
+cx_tar_reader_next(CxTarReader *self, GError **error)
+{
+    g_return_val_if_fail(self != NULL, NULL);
+
+    if (self->finished)
+        return NULL;
+
+    forget_entry(self);
+    if (!advance(self, error)) {
+        g_autofree char *shown = show_path(self->path);
+
+        g_prefix_error(error, "tar entry \"%s\" at offset %" G_GUINT64_FORMAT ": ", shown,
+                       self->header);
+        return NULL;
+    }
+    return self->finished ? NULL : &self->entry;
+}
