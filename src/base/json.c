@@ -21,8 +21,10 @@ cx_json_parse(const char *text, gsize size, GError **error)
             i++;
         else if (c == '"')
             in_string = !in_string;
-        else if (!in_string && (c == '{' || c == '['))
-            deepest = MAX(deepest, ++depth);
+        else if (!in_string && (c == '{' || c == '[')) {
+            depth++;
+            deepest = MAX(deepest, depth);
+        }
         else if (!in_string && (c == '}' || c == ']') && depth > 0)
             depth--;
     }

@@ -216,7 +216,7 @@ cx_process_read(const char *const *argv, gsize limit, int deadline_ms, GCancella
     /* Files, not pipes: a grandchild that keeps a pipe open would keep us waiting (spec/oci-runtime.md §7). */
     cx_autofd int out = memfd_create("stdout", MFD_CLOEXEC), err = memfd_create("stderr", MFD_CLOEXEC);
     CxSpawn spawn = CX_SPAWN_INIT;
-    int status;
+    int status = 0;
     pid_t pid;
 
     if (out < 0 || err < 0)

@@ -122,7 +122,7 @@ is_dot(const char *name)
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
-static gboolean remove_children(int dir_fd, dev_t device, GError **error);
+static gboolean remove_children(int take_fd, dev_t device, GError **error);
 
 /* Removes the folder dir_fd/name if it lies on device; the recursion is as deep as the tree, one fd a level. */
 static gboolean
