@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/chase.h"
 
-#include "base/error.h"
-#include "base/fd.h"
-#include "base/switch.h"
-
 #include <errno.h>
 #include <linux/openat2.h>
 #include <string.h>
@@ -12,15 +8,21 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/switch.h"
+
 /* The kernel's own limit on symlinks in one lookup (MAXSYMLINKS). */
 #define CHASE_LINKS_MAX 40
-/* openat2 answers EAGAIN when a rename raced with ".."; a bounded number of tries, then the walk. */
+/* openat2 answers EAGAIN when a rename raced with ".."; a bounded number of tries, then the walk.
+ */
 #define CHASE_RETRIES 8
 
 /* Set once openat2 was refused.  A race only costs one more refused call. */
 static gint openat2_refused = 0;
 
-/* ---- openat2 ------------------------------------------------------------------------------------------ */
+/* ---- openat2
+ * ------------------------------------------------------------------------------------------ */
 
 static int
 open_by_kernel(int root_fd, const char *path, CxChaseFlags flags, int open_flags, mode_t mode)
@@ -28,7 +30,8 @@ open_by_kernel(int root_fd, const char *path, CxChaseFlags flags, int open_flags
     struct open_how how = {
         .flags = (guint64)(open_flags | O_CLOEXEC),
         .mode = (open_flags & (O_CREAT | __O_TMPFILE)) != 0 ? mode : 0,
-        .resolve = RESOLVE_NO_MAGICLINKS | ((flags & CX_CHASE_BENEATH) ? RESOLVE_BENEATH : RESOLVE_IN_ROOT) |
+        .resolve = RESOLVE_NO_MAGICLINKS |
+                   ((flags & CX_CHASE_BENEATH) ? RESOLVE_BENEATH : RESOLVE_IN_ROOT) |
                    ((flags & CX_CHASE_NO_SYMLINKS) ? RESOLVE_NO_SYMLINKS : 0),
     };
 
@@ -41,10 +44,12 @@ open_by_kernel(int root_fd, const char *path, CxChaseFlags flags, int open_flags
     return -1;
 }
 
-/* ---- the walk ----------------------------------------------------------------------------------------- */
+/* ---- the walk
+ * ----------------------------------------------------------------------------------------- */
 
-/* Theory: `stack` holds an fd for every folder from the root (index 0) to where we are, so ".." is a pop that
- * needs no trust in the file system.  `rest` is what is still to be walked; a symlink's target is put in front of it. */
+/* Theory: `stack` holds an fd for every folder from the root (index 0) to where we are, so ".." is
+ * a pop that needs no trust in the file system.  `rest` is what is still to be walked; a symlink's
+ * target is put in front of it. */
 typedef struct {
     GArray *stack; /* (owned) of owned int */
     char *rest;    /* (owned) */
@@ -76,7 +81,8 @@ walk_to_root(Walk *self)
     }
 }
 
-/* Takes the next component off `rest`; NULL when none is left.  *out_last tells whether only slashes follow. */
+/* Takes the next component off `rest`; NULL when none is left.  *out_last tells whether only
+ * slashes follow. */
 static char *
 walk_next(Walk *self, gboolean *out_last, gboolean *out_slash)
 {
@@ -111,7 +117,8 @@ walk_up(Walk *self, CxChaseFlags flags)
     return TRUE;
 }
 
-/* Puts the target of link in front of what is left.  `more` tells that a component follows or a folder is asked for. */
+/* Puts the target of link in front of what is left.  `more` tells that a component follows or a
+ * folder is asked for. */
 static gboolean
 walk_follow(Walk *self, const char *name, CxChaseFlags flags, gboolean slash)
 {
@@ -156,7 +163,8 @@ is_symlink(int dir_fd, const char *name)
 static gboolean
 keeps_last_link(int open_flags)
 {
-    return (open_flags & O_NOFOLLOW) != 0 || (open_flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL);
+    return (open_flags & O_NOFOLLOW) != 0 ||
+           (open_flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL);
 }
 
 static int
@@ -191,7 +199,8 @@ open_by_walk(int root_fd, const char *path, CxChaseFlags flags, int open_flags, 
                 return -1;
             continue;
         }
-        if (is_symlink(walk_here(&walk), name) && !(last && !slash && keeps_last_link(open_flags))) {
+        if (is_symlink(walk_here(&walk), name) &&
+            !(last && !slash && keeps_last_link(open_flags))) {
             if (!walk_follow(&walk, name, flags, slash))
                 return -1;
             continue;
@@ -207,7 +216,8 @@ open_by_walk(int root_fd, const char *path, CxChaseFlags flags, int open_flags, 
     }
 }
 
-/* ---- public ------------------------------------------------------------------------------------------- */
+/* ---- public
+ * ------------------------------------------------------------------------------------------- */
 
 static int
 chase(int root_fd, const char *path, CxChaseFlags flags, int open_flags, mode_t mode)
@@ -231,14 +241,16 @@ chase(int root_fd, const char *path, CxChaseFlags flags, int open_flags, mode_t 
 }
 
 int
-cx_chase_open(int root_fd, const char *path, CxChaseFlags flags, int open_flags, mode_t mode, GError **error)
+cx_chase_open(
+    int root_fd, const char *path, CxChaseFlags flags, int open_flags, mode_t mode, GError **error)
 {
     int fd = chase(root_fd, path, flags, open_flags, mode);
 
     if (fd < 0 && errno == EXDEV)
         return cx_throw_fd(error, CX_ERROR_DENIED, "\"%s\" leads outside its root", path);
     if (fd < 0 && errno == ELOOP && (flags & CX_CHASE_NO_SYMLINKS))
-        return cx_throw_fd(error, CX_ERROR_INVALID, "\"%s\": a symbolic link is not allowed here", path);
+        return cx_throw_fd(error, CX_ERROR_INVALID, "\"%s\": a symbolic link is not allowed here",
+                           path);
     if (fd < 0)
         return cx_throw_errno_fd(error, "\"%s\"", path);
 
@@ -258,7 +270,8 @@ cx_chase_mkdir_p(int root_fd, const char *path, CxChaseFlags flags, mode_t mode,
     if (fd >= 0)
         return cx_steal_fd(&fd);
 
-    /* Prefix by prefix from the root, so that links inside the path are resolved like everywhere else. */
+    /* Prefix by prefix from the root, so that links inside the path are resolved like everywhere
+     * else. */
     parts = g_strsplit(path, "/", -1);
     {
         g_autoptr(GString) prefix = g_string_new(NULL);
@@ -268,14 +281,17 @@ cx_chase_mkdir_p(int root_fd, const char *path, CxChaseFlags flags, mode_t mode,
 
             if (parts[i][0] == '\0' || strcmp(parts[i], ".") == 0)
                 continue;
-            parent = cx_chase_open(root_fd, prefix->len == 0 ? "." : prefix->str, flags, O_PATH | O_DIRECTORY, 0, error);
+            parent = cx_chase_open(root_fd, prefix->len == 0 ? "." : prefix->str, flags,
+                                   O_PATH | O_DIRECTORY, 0, error);
             if (parent < 0)
                 return -1;
-            if (strcmp(parts[i], "..") != 0 && mkdirat(parent, parts[i], mode) < 0 && errno != EEXIST)
+            if (strcmp(parts[i], "..") != 0 && mkdirat(parent, parts[i], mode) < 0 &&
+                errno != EEXIST)
                 return cx_throw_errno_fd(error, "\"%s\"", path);
             g_string_append_printf(prefix, "%s%s", prefix->len == 0 ? "" : "/", parts[i]);
         }
-        return cx_chase_open(root_fd, prefix->len == 0 ? "." : prefix->str, flags, O_PATH | O_DIRECTORY, 0, error);
+        return cx_chase_open(root_fd, prefix->len == 0 ? "." : prefix->str, flags,
+                             O_PATH | O_DIRECTORY, 0, error);
     }
 }
 

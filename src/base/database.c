@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/database.h"
 
-#include "base/error.h"
-
 #include <string.h>
+
+#include "base/error.h"
 
 struct CxDatabase {
     sqlite3 *handle;        /* (owned) */
@@ -40,9 +40,11 @@ cx_database_open(const char *path, GError **error)
 {
     g_autoptr(CxDatabase) self = g_new0(CxDatabase, 1);
 
-    self->statements = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, finalize_statement);
+    self->statements =
+        g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, finalize_statement);
     if (sqlite3_open_v2(path, &self->handle,
-                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
+                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+                        NULL) != SQLITE_OK) {
         (void)database_throw(self, error);
         return NULL;
     }
@@ -77,7 +79,8 @@ cx_database_query(CxDatabase *self, const char *sql)
 
     if (query.statement != NULL)
         return query;
-    if (sqlite3_prepare_v3(self->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &query.statement, NULL) == SQLITE_OK)
+    if (sqlite3_prepare_v3(self->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &query.statement,
+                           NULL) == SQLITE_OK)
         g_hash_table_insert(self->statements, (gpointer)sql, query.statement);
     else
         query.statement = NULL;
@@ -102,8 +105,8 @@ void
 cx_query_bind_digest(CxQuery *self, int index, const CxDigest *digest)
 {
     if (self->statement != NULL)
-        (void)sqlite3_bind_blob(self->statement, index, digest == NULL ? NULL : digest->bytes, CX_DIGEST_SIZE,
-                                SQLITE_TRANSIENT);
+        (void)sqlite3_bind_blob(self->statement, index, digest == NULL ? NULL : digest->bytes,
+                                CX_DIGEST_SIZE, SQLITE_TRANSIENT);
 }
 
 gboolean

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/digest.h"
 
-#include "base/error.h"
-
 #include <openssl/evp.h>
 #include <string.h>
+
+#include "base/error.h"
 
 #define PREFIX "sha256:"
 
@@ -38,7 +38,8 @@ cx_digest_parse_hex(const char *hex, CxDigest *out_digest)
     for (gsize i = 0; i < CX_DIGEST_SIZE; i++) {
         char high = hex[2 * i], low = hex[2 * i + 1];
 
-        if (!g_ascii_isxdigit(high) || !g_ascii_isxdigit(low) || g_ascii_isupper(high) || g_ascii_isupper(low))
+        if (!g_ascii_isxdigit(high) || !g_ascii_isxdigit(low) || g_ascii_isupper(high) ||
+            g_ascii_isupper(low))
             return FALSE;
         digest.bytes[i] = (guint8)(g_ascii_xdigit_value(high) << 4 | g_ascii_xdigit_value(low));
     }
@@ -50,9 +51,11 @@ gboolean
 cx_digest_parse(const char *text, CxDigest *out_digest, GError **error)
 {
     if (g_str_has_prefix(text, "sha512:") || g_str_has_prefix(text, "blake3:"))
-        return cx_throw(error, CX_ERROR_UNSUPPORTED, "digest \"%.80s\": only sha256 is supported", text);
+        return cx_throw(error, CX_ERROR_UNSUPPORTED, "digest \"%.80s\": only sha256 is supported",
+                        text);
     if (!g_str_has_prefix(text, PREFIX) || !cx_digest_parse_hex(text + strlen(PREFIX), out_digest))
-        return cx_throw(error, CX_ERROR_INVALID, "digest \"%.80s\" is not sha256: and 64 lower-case hex digits", text);
+        return cx_throw(error, CX_ERROR_INVALID,
+                        "digest \"%.80s\" is not sha256: and 64 lower-case hex digits", text);
 
     return TRUE;
 }

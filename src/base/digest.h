@@ -5,8 +5,8 @@
 
 G_BEGIN_DECLS
 
-/* SHA-256 content digests, "sha256:<64 lower-case hex digits>" (OCI image spec, descriptor.md, "Digests").
- * A plain value: copy by assignment, compare with cx_digest_equal. */
+/* SHA-256 content digests, "sha256:<64 lower-case hex digits>" (OCI image spec, descriptor.md,
+ * "Digests"). A plain value: copy by assignment, compare with cx_digest_equal. */
 #define CX_DIGEST_SIZE 32
 #define CX_DIGEST_HEX_SIZE 64
 
@@ -18,11 +18,13 @@ typedef struct {
     char text[sizeof "sha256:" + CX_DIGEST_HEX_SIZE];
 } CxDigestText;
 
-/* Parses the strict form.  CX_ERROR_UNSUPPORTED: another registered algorithm; CX_ERROR_INVALID: anything else. */
+/* Parses the strict form.  CX_ERROR_UNSUPPORTED: another registered algorithm; CX_ERROR_INVALID:
+ * anything else. */
 gboolean cx_digest_parse(const char *text, CxDigest *out_digest, GError **error);
-gboolean cx_digest_parse_hex(const char *hex, CxDigest *out_digest); /* the 64 digits alone; nothing may follow */
+gboolean cx_digest_parse_hex(const char *hex,
+                             CxDigest *out_digest); /* the 64 digits alone; nothing may follow */
 
-CxDigestText cx_digest_text(const CxDigest *digest);     /* .text is "sha256:…" */
+CxDigestText cx_digest_text(const CxDigest *digest);      /* .text is "sha256:…" */
 const char *cx_digest_text_hex(const CxDigestText *text); /* the digits within it */
 
 gboolean cx_digest_equal(const CxDigest *a, const CxDigest *b);
@@ -43,7 +45,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(CxHasher, cx_hasher_free)
 CxDigest cx_digest_of(const void *data, gsize size);
 CxDigest cx_digest_of_bytes(GBytes *bytes);
 
-/* A key over framed fields: every field is preceded by its length, so no two field lists collide. */
+/* A key over framed fields: every field is preceded by its length, so no two field lists collide.
+ */
 void cx_hasher_field(CxHasher *self, const void *data, gsize size);
 void cx_hasher_field_string(CxHasher *self, const char *text); /* NULL differs from "" */
 void cx_hasher_field_number(CxHasher *self, guint64 number);

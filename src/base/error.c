@@ -5,16 +5,23 @@
 #include <gio/gio.h>
 #include <stdarg.h>
 
-G_DEFINE_QUARK(cx-error, cx_error)
+G_DEFINE_QUARK(cx_error, cx_error)
 
 static const char *const code_names[] = {
-    [CX_ERROR_INTERNAL] = "internal",       [CX_ERROR_NOT_FOUND] = "not-found",
-    [CX_ERROR_EXISTS] = "exists",           [CX_ERROR_INVALID] = "invalid",
-    [CX_ERROR_DENIED] = "denied",           [CX_ERROR_UNAUTHORIZED] = "unauthorized",
-    [CX_ERROR_UNAVAILABLE] = "unavailable", [CX_ERROR_MISMATCH] = "mismatch",
-    [CX_ERROR_UNSUPPORTED] = "unsupported", [CX_ERROR_BUSY] = "busy",
-    [CX_ERROR_LIMIT] = "limit",             [CX_ERROR_NO_SPACE] = "no-space",
-    [CX_ERROR_EXIT_STATUS] = "exit-status", [CX_ERROR_TIMEOUT] = "timeout",
+    [CX_ERROR_INTERNAL] = "internal",
+    [CX_ERROR_NOT_FOUND] = "not-found",
+    [CX_ERROR_EXISTS] = "exists",
+    [CX_ERROR_INVALID] = "invalid",
+    [CX_ERROR_DENIED] = "denied",
+    [CX_ERROR_UNAUTHORIZED] = "unauthorized",
+    [CX_ERROR_UNAVAILABLE] = "unavailable",
+    [CX_ERROR_MISMATCH] = "mismatch",
+    [CX_ERROR_UNSUPPORTED] = "unsupported",
+    [CX_ERROR_BUSY] = "busy",
+    [CX_ERROR_LIMIT] = "limit",
+    [CX_ERROR_NO_SPACE] = "no-space",
+    [CX_ERROR_EXIT_STATUS] = "exit-status",
+    [CX_ERROR_TIMEOUT] = "timeout",
     [CX_ERROR_CANCELLED] = "cancelled",
 };
 G_STATIC_ASSERT(G_N_ELEMENTS(code_names) == CX_N_ERRORS);
@@ -23,20 +30,33 @@ static const struct {
     int errnum;
     CxError code;
 } errno_codes[] = {
-    {ENOENT, CX_ERROR_NOT_FOUND},       {ENOTDIR, CX_ERROR_NOT_FOUND},
-    {ESRCH, CX_ERROR_NOT_FOUND},        {EEXIST, CX_ERROR_EXISTS},
-    {EACCES, CX_ERROR_DENIED},          {EPERM, CX_ERROR_DENIED},
-    {EROFS, CX_ERROR_DENIED},           {EBUSY, CX_ERROR_BUSY},
-    {ETXTBSY, CX_ERROR_BUSY},           {ENOSPC, CX_ERROR_NO_SPACE},
-    {EDQUOT, CX_ERROR_NO_SPACE},        {EFBIG, CX_ERROR_LIMIT},
-    {EMFILE, CX_ERROR_LIMIT},           {ENFILE, CX_ERROR_LIMIT},
-    {ENAMETOOLONG, CX_ERROR_LIMIT},     {ELOOP, CX_ERROR_INVALID},
-    {EXDEV, CX_ERROR_INVALID},          {EINVAL, CX_ERROR_INVALID},
-    {ENOSYS, CX_ERROR_UNSUPPORTED},     {EOPNOTSUPP, CX_ERROR_UNSUPPORTED},
-    {ENODEV, CX_ERROR_UNSUPPORTED},     {ECONNREFUSED, CX_ERROR_UNAVAILABLE},
-    {EPIPE, CX_ERROR_UNAVAILABLE},      {ECONNRESET, CX_ERROR_UNAVAILABLE},
-    {EAGAIN, CX_ERROR_UNAVAILABLE},     {ETIMEDOUT, CX_ERROR_TIMEOUT},
-    {ECANCELED, CX_ERROR_CANCELLED},
+    {ENOENT,       CX_ERROR_NOT_FOUND  },
+    {ENOTDIR,      CX_ERROR_NOT_FOUND  },
+    {ESRCH,        CX_ERROR_NOT_FOUND  },
+    {EEXIST,       CX_ERROR_EXISTS     },
+    {EACCES,       CX_ERROR_DENIED     },
+    {EPERM,        CX_ERROR_DENIED     },
+    {EROFS,        CX_ERROR_DENIED     },
+    {EBUSY,        CX_ERROR_BUSY       },
+    {ETXTBSY,      CX_ERROR_BUSY       },
+    {ENOSPC,       CX_ERROR_NO_SPACE   },
+    {EDQUOT,       CX_ERROR_NO_SPACE   },
+    {EFBIG,        CX_ERROR_LIMIT      },
+    {EMFILE,       CX_ERROR_LIMIT      },
+    {ENFILE,       CX_ERROR_LIMIT      },
+    {ENAMETOOLONG, CX_ERROR_LIMIT      },
+    {ELOOP,        CX_ERROR_INVALID    },
+    {EXDEV,        CX_ERROR_INVALID    },
+    {EINVAL,       CX_ERROR_INVALID    },
+    {ENOSYS,       CX_ERROR_UNSUPPORTED},
+    {EOPNOTSUPP,   CX_ERROR_UNSUPPORTED},
+    {ENODEV,       CX_ERROR_UNSUPPORTED},
+    {ECONNREFUSED, CX_ERROR_UNAVAILABLE},
+    {EPIPE,        CX_ERROR_UNAVAILABLE},
+    {ECONNRESET,   CX_ERROR_UNAVAILABLE},
+    {EAGAIN,       CX_ERROR_UNAVAILABLE},
+    {ETIMEDOUT,    CX_ERROR_TIMEOUT    },
+    {ECANCELED,    CX_ERROR_CANCELLED  },
 };
 
 const char *
@@ -88,26 +108,26 @@ raise_errno(GError **error, int errnum, const char *format, va_list args)
 }
 
 /* One body per return type: the value is what the type says for "failed". */
-#define DEFINE_THROW(type, suffix, value)                                                                \
-    type cx_throw##suffix(GError **error, CxError code, const char *format, ...)                         \
-    {                                                                                                    \
-        va_list args;                                                                                    \
-                                                                                                         \
-        va_start(args, format);                                                                          \
-        raise_text(error, code, format, args);                                                           \
-        va_end(args);                                                                                    \
-        return value;                                                                                    \
-    }                                                                                                    \
-    type cx_throw_errno##suffix(GError **error, const char *format, ...)                                 \
-    {                                                                                                    \
-        int errnum = errno;                                                                              \
-        va_list args;                                                                                    \
-                                                                                                         \
-        va_start(args, format);                                                                          \
-        raise_errno(error, errnum, format, args);                                                        \
-        va_end(args);                                                                                    \
-        errno = errnum;                                                                                  \
-        return value;                                                                                    \
+#define DEFINE_THROW(type, suffix, value)                                                          \
+    type cx_throw##suffix(GError **error, CxError code, const char *format, ...)                   \
+    {                                                                                              \
+        va_list args;                                                                              \
+                                                                                                   \
+        va_start(args, format);                                                                    \
+        raise_text(error, code, format, args);                                                     \
+        va_end(args);                                                                              \
+        return value;                                                                              \
+    }                                                                                              \
+    type cx_throw_errno##suffix(GError **error, const char *format, ...)                           \
+    {                                                                                              \
+        int errnum = errno;                                                                        \
+        va_list args;                                                                              \
+                                                                                                   \
+        va_start(args, format);                                                                    \
+        raise_errno(error, errnum, format, args);                                                  \
+        va_end(args);                                                                              \
+        errno = errnum;                                                                            \
+        return value;                                                                              \
     }
 
 DEFINE_THROW(gboolean, , FALSE)
@@ -154,8 +174,8 @@ cx_error_adopt(GError **error)
     if (error == NULL || *error == NULL || (*error)->domain == CX_ERROR)
         return;
 
-    (*error)->code =
-        (*error)->domain == G_IO_ERROR ? (int)code_from_gio((*error)->code) : (int)CX_ERROR_INTERNAL;
+    (*error)->code = (*error)->domain == G_IO_ERROR ? (int)code_from_gio((*error)->code)
+                                                    : (int)CX_ERROR_INTERNAL;
     (*error)->domain = CX_ERROR;
 }
 

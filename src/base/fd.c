@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/fd.h"
 
-#include "base/error.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/error.h"
 
 #define COPY_BUFFER (256 * 1024)
 
@@ -110,7 +110,8 @@ copy_through_memory(int in_fd, guint64 in_offset, int out_fd, guint64 size, GErr
         if (n < 0)
             return FALSE;
         if (n == 0)
-            return cx_throw(error, CX_ERROR_MISMATCH, "file is %" G_GUINT64_FORMAT " bytes too short", size);
+            return cx_throw(error, CX_ERROR_MISMATCH,
+                            "file is %" G_GUINT64_FORMAT " bytes too short", size);
         if (!cx_write_all(out_fd, buffer, (gsize)n, error))
             return FALSE;
         in_offset += (guint64)n;
@@ -124,8 +125,8 @@ cx_copy_range(int in_fd, guint64 in_offset, int out_fd, guint64 size, GError **e
 {
     off_t from = (off_t)in_offset;
 
-    /* copy_file_range may refuse (other file system, append mode) or return 0 early on odd file systems:
-     * whatever is left goes through memory, which tells a short file from an odd one. */
+    /* copy_file_range may refuse (other file system, append mode) or return 0 early on odd file
+     * systems: whatever is left goes through memory, which tells a short file from an odd one. */
     while (size > 0) {
         ssize_t n = copy_file_range(in_fd, &from, out_fd, NULL, (size_t)MIN(size, G_MAXINT32), 0);
 
@@ -143,7 +144,8 @@ cx_copy_range(int in_fd, guint64 in_offset, int out_fd, guint64 size, GError **e
 GBytes *
 cx_read_file_at(int dir_fd, const char *path, gsize limit, GError **error)
 {
-    cx_autofd int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    cx_autofd int fd =
+        openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
     g_autofree char *data = NULL;
     struct stat st;
     gssize n;
@@ -155,7 +157,8 @@ cx_read_file_at(int dir_fd, const char *path, gsize limit, GError **error)
     if (!S_ISREG(st.st_mode))
         return cx_throw_null(error, CX_ERROR_INVALID, "\"%s\": not a regular file", path);
     if ((guint64)st.st_size > limit)
-        return cx_throw_null(error, CX_ERROR_LIMIT, "\"%s\": larger than %" G_GSIZE_FORMAT " bytes", path, limit);
+        return cx_throw_null(error, CX_ERROR_LIMIT, "\"%s\": larger than %" G_GSIZE_FORMAT " bytes",
+                             path, limit);
 
     data = g_malloc((gsize)st.st_size + 1);
     n = cx_pread_full(fd, data, (gsize)st.st_size, 0, error);
@@ -167,7 +170,8 @@ cx_read_file_at(int dir_fd, const char *path, gsize limit, GError **error)
 }
 
 gboolean
-cx_replace_file_at(int dir_fd, const char *path, const void *data, gsize size, mode_t mode, GError **error)
+cx_replace_file_at(
+    int dir_fd, const char *path, const void *data, gsize size, mode_t mode, GError **error)
 {
     g_autofree char *temporary = g_strdup_printf("%s.%08x.tmp", path, g_random_int());
     cx_autofd int fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);

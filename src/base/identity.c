@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/identity.h"
 
-#include "base/error.h"
-
 #include <errno.h>
 #include <grp.h>
 #include <sys/fsuid.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "base/error.h"
 
 struct CxIdentity {
     gatomicrefcount refs;
@@ -103,9 +103,9 @@ cx_identity_peek_key(const CxIdentity *self)
     return self->key;
 }
 
-/* The raw system calls change this thread alone; glibc's wrappers would change the whole process.  Leaving fsuid 0
- * also takes the file capabilities (DAC_OVERRIDE and its kin) out of the thread's effective set, and coming back
- * restores them: capabilities(7), "Effect of user ID changes". */
+/* The raw system calls change this thread alone; glibc's wrappers would change the whole process.
+ * Leaving fsuid 0 also takes the file capabilities (DAC_OVERRIDE and its kin) out of the thread's
+ * effective set, and coming back restores them: capabilities(7), "Effect of user ID changes". */
 static gboolean
 set_file_rights(uid_t uid, gid_t gid, const gid_t *groups, gsize n_groups)
 {
@@ -114,7 +114,8 @@ set_file_rights(uid_t uid, gid_t gid, const gid_t *groups, gsize n_groups)
 
     (void)syscall(SYS_setfsgid, gid);
     (void)syscall(SYS_setfsuid, uid);
-    if (syscall(SYS_setfsuid, (uid_t)-1) != (long)uid || syscall(SYS_setfsgid, (gid_t)-1) != (long)gid) {
+    if (syscall(SYS_setfsuid, (uid_t)-1) != (long)uid ||
+        syscall(SYS_setfsgid, (gid_t)-1) != (long)gid) {
         errno = EPERM;
         return FALSE;
     }
@@ -130,8 +131,8 @@ cx_acting_as_begin(CxActingAs *self, const CxIdentity *identity, GError **error)
         return TRUE;
 
     self->active = TRUE;
-    if (!set_file_rights(identity->uid, identity->gid, (const gid_t *)(void *)identity->groups->data,
-                         identity->groups->len))
+    if (!set_file_rights(identity->uid, identity->gid,
+                         (const gid_t *)(void *)identity->groups->data, identity->groups->len))
         return cx_throw_errno(error, "cannot take the rights of user %u", identity->uid);
 
     return TRUE;

@@ -6,7 +6,8 @@
 
 G_BEGIN_DECLS
 
-/* Who asked: the user at the other end of a socket, with all their groups (spec/daemon.md §7).  Immutable, shared. */
+/* Who asked: the user at the other end of a socket, with all their groups (spec/daemon.md §7).
+ * Immutable, shared. */
 typedef struct CxIdentity CxIdentity;
 
 CxIdentity *cx_identity_of_peer(int socket_fd, GError **error); /* SO_PEERCRED and SO_PEERGROUPS */
@@ -28,7 +29,10 @@ typedef struct {
     gboolean active;
 } CxActingAs;
 
-#define CX_ACTING_AS_INIT {.active = FALSE}
+#define CX_ACTING_AS_INIT                                                                          \
+    {                                                                                              \
+        .active = FALSE                                                                            \
+    }
 
 gboolean cx_acting_as_begin(CxActingAs *self, const CxIdentity *identity, GError **error);
 void cx_acting_as_end(CxActingAs *self);

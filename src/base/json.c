@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/json.h"
 
-#include "base/error.h"
-
 #include <string.h>
+
+#include "base/error.h"
 
 json_t *
 cx_json_parse(const char *text, gsize size, GError **error)
@@ -24,21 +24,23 @@ cx_json_parse(const char *text, gsize size, GError **error)
         else if (!in_string && (c == '{' || c == '[')) {
             depth++;
             deepest = MAX(deepest, depth);
-        }
-        else if (!in_string && (c == '}' || c == ']') && depth > 0)
+        } else if (!in_string && (c == '}' || c == ']') && depth > 0)
             depth--;
     }
     if (deepest > CX_JSON_DEPTH_MAX)
-        return cx_throw_null(error, CX_ERROR_LIMIT, "nested deeper than %d levels", CX_JSON_DEPTH_MAX);
+        return cx_throw_null(error, CX_ERROR_LIMIT, "nested deeper than %d levels",
+                             CX_JSON_DEPTH_MAX);
 
     value = json_loadb(text, size, JSON_DECODE_ANY, &where);
     if (value == NULL)
-        return cx_throw_null(error, CX_ERROR_INVALID, "line %d, column %d: %s", where.line, where.column, where.text);
+        return cx_throw_null(error, CX_ERROR_INVALID, "line %d, column %d: %s", where.line,
+                             where.column, where.text);
 
     return value;
 }
 
-/* ---- canonical output --------------------------------------------------------------------------------- */
+/* ---- canonical output
+ * --------------------------------------------------------------------------------- */
 
 static void
 write_string(GString *out, const char *text, gsize size)
@@ -78,8 +80,7 @@ write_object(GString *out, const json_t *object)
     const char *key;
     json_t *member;
 
-    json_object_foreach((json_t *)object, key, member)
-        g_ptr_array_add(keys, (gpointer)key);
+    json_object_foreach((json_t *)object, key, member) g_ptr_array_add(keys, (gpointer)key);
     g_ptr_array_sort(keys, compare_keys);
 
     g_string_append_c(out, '{');
@@ -143,7 +144,8 @@ cx_json_canonical(const json_t *value)
     return g_string_free(out, FALSE);
 }
 
-/* ---- members ------------------------------------------------------------------------------------------ */
+/* ---- members
+ * ------------------------------------------------------------------------------------------ */
 
 json_t *
 cx_json_get(const json_t *object, const char *key)
@@ -152,9 +154,8 @@ cx_json_get(const json_t *object, const char *key)
     const char *name;
 
     if (found == NULL) {
-        json_object_foreach((json_t *)object, name, member)
-            if (g_ascii_strcasecmp(name, key) == 0)
-                found = member;
+        json_object_foreach((json_t *)object, name, member) if (g_ascii_strcasecmp(name, key) == 0)
+            found = member;
     }
     return json_is_null(found) ? NULL : found;
 }

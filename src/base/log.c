@@ -11,9 +11,9 @@ static const struct {
     const char *name;
     const char *colour;
 } levels[] = {
-    [CX_LOG_DEBUG] = {"debug", "\033[2m"},
-    [CX_LOG_INFO] = {"info", "\033[32m"},
-    [CX_LOG_WARNING] = {"warn", "\033[33m"},
+    [CX_LOG_DEBUG] = {"debug", "\033[2m" },
+    [CX_LOG_INFO] = {"info",  "\033[32m"},
+    [CX_LOG_WARNING] = {"warn",  "\033[33m"},
     [CX_LOG_ERROR] = {"error", "\033[31m"},
 };
 
@@ -37,7 +37,8 @@ cx_log_is_debugged(const char *room)
     for (const char *item = list; item != NULL && *item != '\0'; item += strspn(item, ",")) {
         gsize n = strcspn(item, ",");
 
-        if ((n == length && strncmp(item, room, n) == 0) || (n == 3 && strncmp(item, "all", n) == 0))
+        if ((n == length && strncmp(item, room, n) == 0) ||
+            (n == 3 && strncmp(item, "all", n) == 0))
             return TRUE;
         item += n;
     }
@@ -64,8 +65,9 @@ cx_log_record(CxLogLevel level, const char *room, const char *attributes, const 
         if ((guchar)*c < ' ' && *c != '\t')
             *c = '?';
     coloured = isatty(STDERR_FILENO);
-    line = g_strdup_printf("%s%s%s %s: %s%s%s\n", coloured ? levels[level].colour : "", levels[level].name,
-                           coloured ? "\033[0m" : "", room, safe, show_attributes && attributes != NULL ? " " : "",
+    line = g_strdup_printf("%s%s%s %s: %s%s%s\n", coloured ? levels[level].colour : "",
+                           levels[level].name, coloured ? "\033[0m" : "", room, safe,
+                           show_attributes && attributes != NULL ? " " : "",
                            show_attributes && attributes != NULL ? attributes : "");
     (void)!write(STDERR_FILENO, line, strlen(line));
 }

@@ -2,10 +2,6 @@
 #define CX_LOG_ROOM "process"
 #include "base/process.h"
 
-#include "base/error.h"
-#include "base/fd.h"
-#include "base/log.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -18,10 +14,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/log.h"
+
 #define KILL_GRACE_MS 1000
 #define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-/* ---- between fork and exec: system calls only, no allocation, no locks ----------------------------------- */
+/* ---- between fork and exec: system calls only, no allocation, no locks
+ * ----------------------------------- */
 
 static void
 child_fail(int report_fd)
@@ -44,7 +45,8 @@ child_reset_signals(void)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* Moves the wanted descriptors to 0, 1, 2, 3… : first all above the target range, then down, so none is overwritten. */
+/* Moves the wanted descriptors to 0, 1, 2, 3… : first all above the target range, then down, so
+ * none is overwritten. */
 static gboolean
 child_place_fds(const CxSpawn *spawn, int report_fd)
 {
@@ -91,7 +93,8 @@ child_run(const CxSpawn *spawn, const char *program, char *const *env, int repor
     child_fail(report_fd);
 }
 
-/* ---- public ------------------------------------------------------------------------------------------- */
+/* ---- public
+ * ------------------------------------------------------------------------------------------- */
 
 pid_t
 cx_process_spawn(const CxSpawn *spawn, GError **error)
@@ -106,7 +109,9 @@ cx_process_spawn(const CxSpawn *spawn, GError **error)
 
     g_assert(spawn->n_extra_fds <= 16);
     if (program == NULL)
-        return cx_throw_fd(error, g_file_test(spawn->argv[0], G_FILE_TEST_EXISTS) ? CX_ERROR_DENIED : CX_ERROR_NOT_FOUND,
+        return cx_throw_fd(error,
+                           g_file_test(spawn->argv[0], G_FILE_TEST_EXISTS) ? CX_ERROR_DENIED
+                                                                           : CX_ERROR_NOT_FOUND,
                            "program \"%s\" is missing or not executable", spawn->argv[0]);
     if (pipe2(pipe_fds, O_CLOEXEC) < 0)
         return cx_throw_errno_fd(error, "pipe");
@@ -142,7 +147,10 @@ static gboolean
 wait_for_end(int pidfd, int deadline_ms, GCancellable *cancellable)
 {
     GPollFD cancel = {.fd = -1};
-    struct pollfd fds[2] = {{.fd = pidfd, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
+    struct pollfd fds[2] = {
+        {.fd = pidfd, .events = POLLIN},
+        {.fd = -1,    .events = POLLIN}
+    };
     gint64 end = g_get_monotonic_time() + (gint64)deadline_ms * 1000;
     gboolean ended = FALSE;
 
@@ -163,7 +171,8 @@ wait_for_end(int pidfd, int deadline_ms, GCancellable *cancellable)
 }
 
 gboolean
-cx_process_wait(pid_t pid, int deadline_ms, GCancellable *cancellable, int *out_status, GError **error)
+cx_process_wait(
+    pid_t pid, int deadline_ms, GCancellable *cancellable, int *out_status, GError **error)
 {
     cx_autofd int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     gboolean ended;
@@ -211,10 +220,16 @@ read_back(int fd, gsize limit)
 }
 
 char *
-cx_process_read(const char *const *argv, gsize limit, int deadline_ms, GCancellable *cancellable, GError **error)
+cx_process_read(const char *const *argv,
+                gsize limit,
+                int deadline_ms,
+                GCancellable *cancellable,
+                GError **error)
 {
-    /* Files, not pipes: a grandchild that keeps a pipe open would keep us waiting (spec/oci-runtime.md §7). */
-    cx_autofd int out = memfd_create("stdout", MFD_CLOEXEC), err = memfd_create("stderr", MFD_CLOEXEC);
+    /* Files, not pipes: a grandchild that keeps a pipe open would keep us waiting
+     * (spec/oci-runtime.md §7). */
+    cx_autofd int out = memfd_create("stdout", MFD_CLOEXEC),
+                  err = memfd_create("stderr", MFD_CLOEXEC);
     CxSpawn spawn = CX_SPAWN_INIT;
     int status = 0;
     pid_t pid;
@@ -232,7 +247,8 @@ cx_process_read(const char *const *argv, gsize limit, int deadline_ms, GCancella
         g_autofree char *messages = read_back(err, 4096), *line = last_line(messages),
                         *what = cx_process_describe_status(status);
 
-        return cx_throw_null(error, CX_ERROR_EXIT_STATUS, "%s %s%s%s", argv[0], what, *line != '\0' ? ": " : "", line);
+        return cx_throw_null(error, CX_ERROR_EXIT_STATUS, "%s %s%s%s", argv[0], what,
+                             *line != '\0' ? ": " : "", line);
     }
     return read_back(out, limit);
 }
@@ -241,7 +257,8 @@ char *
 cx_process_describe_status(int status)
 {
     if (WIFSIGNALED(status))
-        return g_strdup_printf("was killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+        return g_strdup_printf("was killed by signal %d (%s)", WTERMSIG(status),
+                               strsignal(WTERMSIG(status)));
 
     return g_strdup_printf("exited with code %d", WEXITSTATUS(status));
 }

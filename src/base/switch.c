@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/switch.h"
 
-#include "base/error.h"
-
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "base/error.h"
 
 gboolean
 cx_switch_is_disabled(const char *fast_path)
@@ -54,7 +54,8 @@ gboolean
 cx_failpoint(const char *name, GError **error)
 {
     static gsize once = 0;
-    static GHashTable *points = NULL; /* (owned char *) -> (owned Failpoint *); read-only once made */
+    static GHashTable *points =
+        NULL; /* (owned char *) -> (owned Failpoint *); read-only once made */
     Failpoint *point;
 
     if (g_once_init_enter(&once)) {

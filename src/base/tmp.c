@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/tmp.h"
 
-#include "base/error.h"
-#include "base/fd.h"
-
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +8,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/error.h"
+#include "base/fd.h"
 
 #define NAME_TRIES 100
 
@@ -20,7 +20,8 @@ random_name(void)
     return g_strdup_printf("tmp.%08x%08x", g_random_int(), g_random_int());
 }
 
-/* ---- CxTmpdir ----------------------------------------------------------------------------------------- */
+/* ---- CxTmpdir
+ * ----------------------------------------------------------------------------------------- */
 
 gboolean
 cx_tmpdir_make(CxTmpdir *self, int parent_fd, mode_t mode, GError **error)
@@ -65,7 +66,8 @@ cx_tmpdir_clear(CxTmpdir *self)
     g_clear_pointer(&self->name, g_free);
 }
 
-/* ---- CxTmpfile ---------------------------------------------------------------------------------------- */
+/* ---- CxTmpfile
+ * ---------------------------------------------------------------------------------------- */
 
 gboolean
 cx_tmpfile_make(CxTmpfile *self, int parent_fd, mode_t mode, GError **error)
@@ -106,7 +108,8 @@ cx_tmpfile_clear(CxTmpfile *self)
     g_clear_pointer(&self->name, g_free);
 }
 
-/* ---- whole trees -------------------------------------------------------------------------------------- */
+/* ---- whole trees
+ * -------------------------------------------------------------------------------------- */
 
 typedef DIR CxDir;
 static void
@@ -124,7 +127,8 @@ is_dot(const char *name)
 
 static gboolean remove_children(int take_fd, dev_t device, GError **error);
 
-/* Removes the folder dir_fd/name if it lies on device; the recursion is as deep as the tree, one fd a level. */
+/* Removes the folder dir_fd/name if it lies on device; the recursion is as deep as the tree, one fd
+ * a level. */
 static gboolean
 remove_folder(int dir_fd, const char *name, dev_t device, GError **error)
 {
@@ -159,7 +163,8 @@ remove_children(int take_fd, dev_t device, GError **error)
     while ((entry = readdir(dir)) != NULL) {
         if (is_dot(entry->d_name))
             continue;
-        if (entry->d_type != DT_DIR && (unlinkat(dirfd(dir), entry->d_name, 0) == 0 || errno == ENOENT))
+        if (entry->d_type != DT_DIR &&
+            (unlinkat(dirfd(dir), entry->d_name, 0) == 0 || errno == ENOENT))
             continue;
         if (entry->d_type != DT_DIR && errno != EISDIR && errno != EPERM)
             return cx_throw_errno(error, "remove \"%s\"", entry->d_name);
