@@ -298,7 +298,7 @@ def main(arguments):
         if tap:
             print("%s %d - %s%s" % (verdict, number, name, remark))
         for line in found:
-            print("# " + line if tap else line, flush=True)
+            print(line, file=sys.stderr if tap else sys.stdout)  # meson shows stderr of what failed
     return 1 if failed else 0
 
 
