@@ -120,7 +120,8 @@ write_value(GString *out, const json_t *value)
     case JSON_REAL: {
         char number[G_ASCII_DTOSTR_BUF_SIZE];
 
-        g_string_append(out, g_ascii_dtostr(number, sizeof number, json_real_value(value)));
+        g_string_append(
+            out, g_ascii_dtostr(number, sizeof number, json_real_value(value) + 0.0)); /* -0 to 0 */
         break;
     }
     case JSON_TRUE:
