@@ -122,7 +122,7 @@ test_kept(void)
 {
     g_autoptr(CxImageConfig) config =
         parse("{" BASE ",\"author\":\"me\",\"created\":\"2020-01-01T00:00:00Z\",\"os.version\":"
-                       "\"1\",\"x\":{\"b\":[1,null]},"
+              "\"1\",\"x\":{\"b\":[1,null]},"
               "\"config\":{\"Labels\":{\"l\":\"1\"},\"ExposedPorts\":{\"80/"
               "tcp\":{}},\"cmd\":[\"old\"],\"ENV\":[\"A=1\"],"
               "\"Entrypoint\":[\"/gone\"]}}");

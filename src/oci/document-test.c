@@ -63,16 +63,16 @@ test_descriptor(void)
     static const struct {
         const char *text, *written;
     } cases[] = {
-        {"{\"digest\":\"" DIGEST "\",\"mediaType\":\"m\",\"size\":0}",                              NULL                                                           },
+        {"{\"digest\":\"" DIGEST "\",\"mediaType\":\"m\",\"size\":0}",                              NULL                                                        },
         {"{\"annotations\":{\"a\":\"b\"},\"digest\":\"" DIGEST
          "\",\"mediaType\":\"m\",\"platform\":{\"architecture\":\"arm\",\"os\":\"linux\","
          "\"variant\":"
-         "\"v6\"},\"size\":4398046511104}",                                                NULL                                                           },
+         "\"v6\"},\"size\":4398046511104}",                                                NULL                                                        },
         {"{\"digest\":\"" DIGEST "\",\"mediaType\":\"m\",\"size\":1,\"urls\":[\"u\"],"
          "\"platform\":{\"architecture\":\"arm64\",\"os\":\"linux\",\"variant\":\"v8\"}}", "{\"digest\":\"" DIGEST "\",\"mediaType\":\"m\",\"platform\":{\"architecture\":\"arm64\","
-                                 "\"os\":\"linux\"},\"size\":1}"},
+         "\"os\":\"linux\"},\"size\":1}"                     },
         {"{\"digest\":\"" DIGEST "\",\"mediaType\":\"m\",\"size\":1,\"platform\":{\"os\":\"\"},"
-         "\"annotations\":{}}",                                                            "{\"digest\":\"" DIGEST "\",\"mediaType\":\"m\",\"size\":1}"   },
+         "\"annotations\":{}}",                                                            "{\"digest\":\"" DIGEST "\",\"mediaType\":\"m\",\"size\":1}"},
     };
 
     for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
