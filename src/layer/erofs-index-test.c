@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "layer/erofs-index.h"
+#include "layer/test-layer.h"
+
+/* Builds the index of a table of entries.  Returns an fd of the index, or -1 with error set. */
+static int
+build(const CxTestFolder *folder,
+      const CxTestEntry *entries,
+      CxErofsStats *out_stats,
+      GError **error)
+{
+    cx_autofd int tar_fd = cx_test_create(folder, "tar");
+    cx_autofd int index_fd = cx_test_create(folder, "index");
+    guint64 size = cx_test_write_tar(tar_fd, entries);
+
+    if (!cx_erofs_index_build(tar_fd, size, &cx_layer_limits_default, index_fd, out_stats, error))
+        return -1;
+    return cx_steal_fd(&index_fd);
+}
+
+static char *
+mount_and_describe(const CxTestFolder *folder)
+{
+    g_autofree char *index = g_build_filename(folder->path, "index", NULL);
+    g_autofree char *options = g_strdup_printf("device=%s/tar", folder->path);
+    g_autofree char *mounted = g_build_filename(folder->path, "mnt", NULL);
+    char *description;
+    int fd;
+
+    g_assert_cmpint(mkdirat(folder->fd, "mnt", 0700), ==, 0);
+    if (mount(index, mounted, "erofs", MS_RDONLY, options) < 0)
+        g_error("mount: %s", g_strerror(errno));
+    fd = open(mounted, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    description = cx_test_describe(fd);
+    close(fd);
+    g_assert_cmpint(umount2(mounted, 0), ==, 0);
+    return description;
+}
+
+#define F CX_ENTRY_FILE
+#define D CX_ENTRY_FOLDER
+#define L CX_ENTRY_SYMLINK
+#define H CX_ENTRY_HARDLINK
+#define C CX_ENTRY_CHAR
+#define IMPLICIT " [trusted.overlay.implicit=y]"
+#define OPAQUE " [trusted.overlay.opaque=y]"
+
+/* What the kernel shows of an index. */
+static const struct {
+    const char *name;
+    CxTestEntry entries[12];
+    const char *expected;
+} views[] = {
+    {"/empty",                 {{NULL}},                                                          ""                  },
+    {"/plain",
+     {{"etc", D, .mode = 0700, .uid = 3, .gid = 4},
+      {"etc/a", F, "hello", .uid = 70000, .gid = 80000},
+      {"etc/b", L, "a"},
+      {"etc/c", H, "etc/a"},
+      {"etc/null", C, .major = 1, .minor = 3},
+      {"etc/big", C, .major = 200, .minor = 70000},
+      {"etc/-", F, ""},
+      {"etc/pipe", CX_ENTRY_FIFO}},
+     "d 0700 3:4 etc\n"
+     "f 0644 0:0 etc/- = \n"
+     "f 0644 70000:80000 etc/a = hello\n"
+     "l etc/b -> a\n"
+     "c 200:70000 etc/big\n"
+     "h etc/c = etc/a\n"
+     "c 1:3 etc/null\n"
+     "p 0644 0:0 etc/pipe\n"                                                                                          },
+    {"/implicit",
+     {{"a/b/c", F, "x"}, {"a", D, .mode = 0711}},
+     "d 0711 0:0 a\nd 0755 0:0 a/b" IMPLICIT "\nf 0644 0:0 a/b/c = x\n"                                               },
+    {"/xattrs",
+     {{"f", F, "x", .xattr = "user.color", .value = "blue"},
+      {"e", F, "x", .xattr = "user.overlay.opaque", .value = "y"},
+      {"d", D, .xattr = "trusted.overlay.opaque", .value = "y"},
+      {"g", D, .xattr = "trusted.overlay.redirect", .value = "/f"}},
+     "d 0755 0:0 d\nf 0644 0:0 e = x\nf 0644 0:0 f = x [user.color=blue]\nd 0755 0:0 g\n"                             },
+    {"/whiteouts",
+     {{"d", D},
+      {"d/.wh.a", F, ""},
+      {"d/.wh..wh.plnk", F, ""},
+      {".wh..wh.orph/x", F, "1"},
+      {"e/.wh..wh..opq", F, ""}},
+     "d 0755 0:0 d\nc 0:0 d/a\nd 0755 0:0 e" IMPLICIT OPAQUE "\n"                                                     },
+    {"/whiteout-and-folder",
+     {{".wh.a", F, ""}, {"a", D}, {"b", D}, {".wh.b", F, ""}, {".wh.c", F, ""}, {"c/x", F, "1"}},
+     "d 0755 0:0 a" OPAQUE "\nd 0755 0:0 b" OPAQUE "\nd 0755 0:0 c" IMPLICIT OPAQUE
+     "\nf 0644 0:0 c/x = 1\n"                                                                                         },
+    {"/whiteout-and-file",
+     {{".wh.a", F, ""}, {"a", F, "1"}, {"b", F, "2"}, {".wh.b", F, ""}},
+     "f 0644 0:0 a = 1\nf 0644 0:0 b = 2\n"                                                                           },
+    {"/false-whiteout",        {{"a", C}, {"b", F, "1"}},                                         "f 0644 0:0 b = 1\n"},
+    {"/last-wins",
+     {{"a", F, "1"},
+      {"a", F, "22", .mode = 0600},
+      {"b", D},
+      {"b/x", F, "1"},
+      {"b", F, "3"},
+      {"c", F, "4"},
+      {"c", D}},
+     "f 0600 0:0 a = 22\nf 0644 0:0 b = 3\nd 0755 0:0 c" OPAQUE "\n"                                                  },
+    {"/folder-after-children",
+     {{"a/x", F, "1"}, {"a", D, .mode = 01777}, {"a", D, .mode = 0710}},
+     "d 0710 0:0 a\nf 0644 0:0 a/x = 1\n"                                                                             },
+    {"/link-outlives-name",
+     {{"a", F, "old"}, {"b", H, "a"}, {"a", F, "new"}},
+     "f 0644 0:0 a = new\nf 0644 0:0 b = old\n"                                                                       },
+    {"/link-to-symlink",
+     {{"a", L, "nowhere"}, {"b", H, "a"}, {"c", H, "b"}},
+     "l a -> nowhere\nh b = a\nh c = a\n"                                                                             },
+    {"/through-symlink",
+     {{"usr/lib", D},
+      {"lib", L, "usr/lib"},
+      {"lib/x", F, "1"},
+      {"up", L, "/../usr/./lib"},
+      {"up/y", F, "2"},
+      {"z", H, "up/x"}},
+     "l lib -> usr/lib\nl up -> /../usr/./lib\nd 0755 0:0 usr" IMPLICIT "\nd 0755 0:0 usr/lib\n"
+     "f 0644 0:0 usr/lib/x = 1\nf 0644 0:0 usr/lib/y = 2\nh z = usr/lib/x\n"                                          },
+};
+
+static void
+test_view(gconstpointer data)
+{
+    const CxTestEntry *entries = data;
+    g_auto(CxTestFolder) folder = {0};
+    g_autofree char *description = NULL;
+    const char *expected = NULL;
+    cx_autofd int fd = -1;
+    GError *error = NULL;
+
+    for (gsize i = 0; i < G_N_ELEMENTS(views); i++)
+        if (views[i].entries == entries)
+            expected = views[i].expected;
+
+    cx_test_folder_init(&folder);
+    fd = build(&folder, entries, NULL, &error);
+    g_assert_no_error(error);
+    if (!folder.may_mount) {
+        g_test_skip("mounting needs root");
+        return;
+    }
+    description = mount_and_describe(&folder);
+    g_assert_cmpstr(description, ==, expected);
+}
+
+static const struct {
+    const char *name;
+    CxTestEntry entries[4];
+    CxError code;
+    const char *message;
+} refusals[] = {
+    {"/link-to-nothing",
+     {{"b", H, "a"}},
+     CX_ERROR_INVALID,                                                                          "\"b\": hard link to \"a\", which is not in the layer"},
+    {"/link-to-later",       {{"b", H, "a"}, {"a", F, "1"}},                  CX_ERROR_INVALID, NULL                                                  },
+    {"/link-to-whiteout",    {{".wh.a", F, ""}, {"b", H, "a"}},               CX_ERROR_INVALID, NULL                                                  },
+    {"/link-to-folder",
+     {{"a", D}, {"b", H, "a"}},
+     CX_ERROR_INVALID,                                                                          "\"b\": hard link to the folder \"a\""                },
+    {"/below-file",
+     {{"a", F, "1"}, {"a/b", F, "1"}},
+     CX_ERROR_INVALID,                                                                          "\"a/b\": \"a\" is not a folder"                      },
+    {"/link-circle",         {{"a", L, "b"}, {"b", L, "a"}, {"a/x", F, "1"}}, CX_ERROR_INVALID, NULL                                                  },
+    {"/whiteout-of-nothing",
+     {{".wh.", F, ""}},
+     CX_ERROR_INVALID,                                                                          "\".wh.\": not a whiteout that can be"                },
+    {"/whiteout-of-dot",     {{"a/.wh..", F, ""}},                            CX_ERROR_INVALID, NULL                                                  },
+    {"/whiteout-of-dotdot",  {{".wh...", F, ""}},                             CX_ERROR_INVALID, NULL                                                  },
+    {"/whiteout-as-folder",  {{".wh.a/b", F, ""}},                            CX_ERROR_INVALID, NULL                                                  },
+    {"/opaque-as-folder",    {{".wh..wh..opq/b", F, ""}},                     CX_ERROR_INVALID, NULL                                                  },
+};
+
+static void
+test_refusal(gconstpointer data)
+{
+    gsize i = GPOINTER_TO_SIZE(data);
+    g_auto(CxTestFolder) folder = {0};
+    g_autoptr(GError) error = NULL;
+
+    cx_test_folder_init(&folder);
+    g_assert_cmpint(build(&folder, refusals[i].entries, NULL, &error), ==, -1);
+    g_assert_error(error, CX_ERROR, (int)refusals[i].code);
+    if (refusals[i].message != NULL)
+        g_assert_cmpstr(error->message, ==, refusals[i].message);
+}
+
+static void
+test_limit(void)
+{
+    g_auto(CxTestFolder) folder = {0};
+    cx_autofd int tar_fd = -1;
+    cx_autofd int index_fd = -1;
+    g_autoptr(GError) error = NULL;
+    CxLayerLimits limits = cx_layer_limits_default;
+    CxTestEntry entries[] = {
+        {"a/b/c/d/e/f/g/h/i/j", F, "1"},
+        {NULL                 }
+    };
+    guint64 size;
+
+    limits.entries_max = 8;
+    cx_test_folder_init(&folder);
+    tar_fd = cx_test_create(&folder, "tar");
+    index_fd = cx_test_create(&folder, "index");
+    size = cx_test_write_tar(tar_fd, entries);
+    g_assert_false(cx_erofs_index_build(tar_fd, size, &limits, index_fd, NULL, &error));
+    g_assert_error(error, CX_ERROR, CX_ERROR_LIMIT);
+}
+
+/* Everything the reader tells, against the table. */
+static void
+test_read(void)
+{
+    static const CxTestEntry entries[] = {
+        {"",            D, .mode = 0750, .mtime = 7},
+        {"d", D, .mode = 01777, .uid = 1, .gid = 2, .mtime = -5},
+        {"d/file",             F, "content", .mode = 04755, .mtime = 7, .xattr = "security.capability",
+         .value = "cap"},
+        {"d/empty",            F, ""},
+        {"d/link",     L, "../target"},
+        {"d/.wh.gone",  F, ""},
+        {"e/.wh..wh..opq",      F, ""},
+        {NULL   },
+    };
+    g_auto(CxTestFolder) folder = {0};
+    g_autoptr(CxErofsIndex) index = NULL;
+    g_autoptr(GPtrArray) xattrs = NULL;
+    g_autofree char *target = NULL;
+    g_auto(GStrv) names = NULL;
+    cx_autofd int tar_fd = -1;
+    cx_autofd int fd = -1;
+    CxErofsStats stats;
+    CxErofsNode node, d;
+    GError *error = NULL;
+    char content[8] = "";
+
+    cx_test_folder_init(&folder);
+    fd = build(&folder, entries, &stats, &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(stats.entries, ==, 7);
+    g_assert_cmpuint(stats.implicit_folders, ==, 1);
+
+    index = cx_erofs_index_open(fd, &error);
+    g_assert_no_error(error);
+    g_assert_true(cx_erofs_index_stat(index, cx_erofs_index_get_root(index), &node, &error));
+    g_assert_cmpuint(node.mode, ==, S_IFDIR | 0750);
+    g_assert_cmpint(node.mtime, ==, 7);
+    g_assert_cmpuint(node.nlink, ==, 4);
+    g_assert_false(node.implicit);
+
+    g_assert_true(cx_erofs_index_lookup(index, node.nid, "d", &d, &error));
+    g_assert_cmpuint(d.mode, ==, S_IFDIR | 01777);
+    g_assert_cmpuint(d.uid, ==, 1);
+    g_assert_cmpuint(d.gid, ==, 2);
+    g_assert_cmpint(d.mtime, ==, -5);
+    names = cx_erofs_index_list(index, d.nid, &error);
+    g_assert_cmpuint(g_strv_length(names), ==, 4);
+    g_assert_cmpstr(names[1], ==, "file");
+
+    g_assert_true(cx_erofs_index_lookup(index, d.nid, "file", &node, &error));
+    g_assert_cmpuint(node.mode, ==, S_IFREG | 04755);
+    g_assert_cmpuint(node.size, ==, 7);
+    tar_fd = openat(folder.fd, "tar", O_RDONLY | O_CLOEXEC);
+    g_assert_cmpint(pread(tar_fd, content, 7, (off_t)node.data_offset), ==, 7);
+    g_assert_cmpstr(content, ==, "content");
+    xattrs = cx_erofs_index_xattrs(index, node.nid, &error);
+    g_assert_cmpuint(xattrs->len, ==, 1);
+    g_assert_cmpstr(((CxXattr *)g_ptr_array_index(xattrs, 0))->name, ==, "security.capability");
+
+    g_assert_true(cx_erofs_index_lookup(index, d.nid, "empty", &node, &error));
+    g_assert_cmpuint(node.data_offset, ==, G_MAXUINT64);
+    g_assert_null(cx_erofs_index_xattrs(index, node.nid, &error));
+    g_assert_no_error(error);
+    g_assert_true(cx_erofs_index_lookup(index, d.nid, "link", &node, &error));
+    target = cx_erofs_index_read_link(index, node.nid, &error);
+    g_assert_cmpstr(target, ==, "../target");
+    g_assert_true(cx_erofs_index_lookup(index, d.nid, "gone", &node, &error));
+    g_assert_true(S_ISCHR(node.mode) && node.rdev == 0);
+    g_assert_true(cx_erofs_index_lookup(index, cx_erofs_index_get_root(index), "e", &node, &error));
+    g_assert_true(node.opaque && node.implicit);
+
+    g_assert_false(cx_erofs_index_lookup(index, d.nid, "nothing", &node, &error));
+    g_assert_error(error, CX_ERROR, CX_ERROR_NOT_FOUND);
+    g_clear_error(&error);
+}
+
+/* Names and targets of every length, so that records, inodes and links lie in every position to a
+ * block's edge. */
+static void
+test_edges(void)
+{
+    g_auto(CxTestFolder) folder = {0};
+    g_autoptr(GArray) entries = g_array_new(TRUE, TRUE, sizeof(CxTestEntry));
+    g_autoptr(GPtrArray) texts = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(CxErofsIndex) index = NULL;
+    g_autofree char *description = NULL;
+    cx_autofd int fd = -1;
+    CxErofsNode many;
+    GError *error = NULL;
+
+    for (guint i = 1; i < 1500; i++) {
+        char *name = g_strdup_printf("many/%0*u", (int)(4 + i % 250), i);
+        char *target = g_strnfill(i, 'x');
+        CxTestEntry entry = {name, L, target, .mtime = i % 3};
+
+        g_array_append_val(entries, entry);
+        g_ptr_array_add(texts, name);
+        g_ptr_array_add(texts, target);
+    }
+    cx_test_folder_init(&folder);
+    fd = build(&folder, (const CxTestEntry *)entries->data, NULL, &error);
+    g_assert_no_error(error);
+    index = cx_erofs_index_open(fd, &error);
+    g_assert_no_error(error);
+    g_assert_true(
+        cx_erofs_index_lookup(index, cx_erofs_index_get_root(index), "many", &many, &error));
+
+    for (guint i = 0; i < entries->len; i++) {
+        const CxTestEntry *entry = &g_array_index(entries, CxTestEntry, i);
+        g_autofree char *target = NULL;
+        CxErofsNode node;
+
+        g_assert_true(
+            cx_erofs_index_lookup(index, many.nid, entry->path + strlen("many/"), &node, &error));
+        target = cx_erofs_index_read_link(index, node.nid, &error);
+        g_assert_cmpstr(target, ==, entry->text);
+        g_assert_cmpint(node.mtime, ==, entry->mtime);
+    }
+
+    if (!folder.may_mount) {
+        g_test_skip("mounting needs root");
+        return;
+    }
+    description = mount_and_describe(&folder);
+    g_assert_cmpuint(g_strrstr(description, "l many/") - description, >, 100000);
+}
+
+/* Damage of any byte is an error or harmless. */
+static void
+test_damage(void)
+{
+    static const CxTestEntry entries[] = {
+        {"a/b",         F, "1", .xattr = "user.x", .value = "y"},
+        {"a/c",          L, "b"},
+        {"a/d", D},
+        {NULL        }
+    };
+    g_auto(CxTestFolder) folder = {0};
+    g_autoptr(GBytes) bytes = NULL;
+    cx_autofd int fd = -1;
+    GError *error = NULL;
+    guint n_refused = 0;
+
+    cx_test_folder_init(&folder);
+    fd = build(&folder, entries, NULL, &error);
+    g_assert_no_error(error);
+    bytes = cx_read_file_at(folder.fd, "index", 1 << 20, &error);
+    g_assert_no_error(error);
+
+    for (gsize at = 1024; at < g_bytes_get_size(bytes); at++) {
+        g_autoptr(CxErofsIndex) index = NULL;
+        g_autofree guint8 *copy = g_memdup2(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes));
+        cx_autofd int copy_fd = cx_test_create(&folder, "copy");
+        CxErofsNode a;
+
+        copy[at] ^= 0xff;
+        g_assert_true(cx_write_all(copy_fd, copy, g_bytes_get_size(bytes), &error));
+        index = cx_erofs_index_open(copy_fd, &error);
+        if (index != NULL &&
+            cx_erofs_index_lookup(index, cx_erofs_index_get_root(index), "a", &a, &error)) {
+            g_auto(GStrv) names = cx_erofs_index_list(index, a.nid, &error);
+            g_autoptr(GPtrArray) xattrs =
+                cx_erofs_index_xattrs(index, a.nid, error == NULL ? &error : NULL);
+
+            (void)names;
+        }
+        n_refused += error != NULL;
+        g_clear_error(&error);
+    }
+    g_assert_cmpuint(n_refused, >, 40);
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+
+    for (gsize i = 0; i < G_N_ELEMENTS(views); i++) {
+        g_autofree char *name = g_strconcat("/erofs-index/view", views[i].name, NULL);
+
+        g_test_add_data_func(name, views[i].entries, test_view);
+    }
+    for (gsize i = 0; i < G_N_ELEMENTS(refusals); i++) {
+        g_autofree char *name = g_strconcat("/erofs-index/should-fail", refusals[i].name, NULL);
+
+        g_test_add_data_func(name, GSIZE_TO_POINTER(i), test_refusal);
+    }
+    g_test_add_func("/erofs-index/should-fail/limit", test_limit);
+    g_test_add_func("/erofs-index/read", test_read);
+    g_test_add_func("/erofs-index/edges", test_edges);
+    g_test_add_func("/erofs-index/damage", test_damage);
+    return g_test_run();
+}
