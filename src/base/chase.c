@@ -21,8 +21,7 @@
 /* Set once openat2 was refused.  A race only costs one more refused call. */
 static gint openat2_refused = 0;
 
-/* ---- openat2
- * ------------------------------------------------------------------------------------------ */
+/* ---- openat2 --------------------------------------------------------------------------------- */
 
 static int
 open_by_kernel(int root_fd, const char *path, CxChaseFlags flags, int open_flags, mode_t mode)
@@ -44,8 +43,7 @@ open_by_kernel(int root_fd, const char *path, CxChaseFlags flags, int open_flags
     return -1;
 }
 
-/* ---- the walk
- * ----------------------------------------------------------------------------------------- */
+/* ---- the walk -------------------------------------------------------------------------------- */
 
 /* Theory: `stack` holds an fd for every folder from the root (index 0) to where we are, so ".." is
  * a pop that needs no trust in the file system.  `rest` is what is still to be walked; a symlink's
@@ -216,8 +214,7 @@ open_by_walk(int root_fd, const char *path, CxChaseFlags flags, int open_flags, 
     }
 }
 
-/* ---- public
- * ------------------------------------------------------------------------------------------- */
+/* ---- public ---------------------------------------------------------------------------------- */
 
 static int
 chase(int root_fd, const char *path, CxChaseFlags flags, int open_flags, mode_t mode)

@@ -39,8 +39,7 @@ cx_json_parse(const char *text, gsize size, GError **error)
     return value;
 }
 
-/* ---- canonical output
- * --------------------------------------------------------------------------------- */
+/* ---- canonical output ------------------------------------------------------------------------ */
 
 static void
 write_string(GString *out, const char *text, gsize size)
@@ -145,8 +144,7 @@ cx_json_canonical(const json_t *value)
     return g_string_free(out, FALSE);
 }
 
-/* ---- members
- * ------------------------------------------------------------------------------------------ */
+/* ---- members --------------------------------------------------------------------------------- */
 
 json_t *
 cx_json_get(const json_t *object, const char *key)

@@ -21,8 +21,7 @@
 #define KILL_GRACE_MS 1000
 #define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-/* ---- between fork and exec: system calls only, no allocation, no locks
- * ----------------------------------- */
+/* ---- between fork and exec: system calls only, no allocation, no locks ----------------------- */
 
 static void
 child_fail(int report_fd)
@@ -93,8 +92,7 @@ child_run(const CxSpawn *spawn, const char *program, char *const *env, int repor
     child_fail(report_fd);
 }
 
-/* ---- public
- * ------------------------------------------------------------------------------------------- */
+/* ---- public ---------------------------------------------------------------------------------- */
 
 pid_t
 cx_process_spawn(const CxSpawn *spawn, GError **error)

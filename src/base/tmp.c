@@ -20,8 +20,7 @@ random_name(void)
     return g_strdup_printf("tmp.%08x%08x", g_random_int(), g_random_int());
 }
 
-/* ---- CxTmpdir
- * ----------------------------------------------------------------------------------------- */
+/* ---- CxTmpdir -------------------------------------------------------------------------------- */
 
 gboolean
 cx_tmpdir_make(CxTmpdir *self, int parent_fd, mode_t mode, GError **error)
@@ -66,8 +65,7 @@ cx_tmpdir_clear(CxTmpdir *self)
     g_clear_pointer(&self->name, g_free);
 }
 
-/* ---- CxTmpfile
- * ---------------------------------------------------------------------------------------- */
+/* ---- CxTmpfile ------------------------------------------------------------------------------- */
 
 gboolean
 cx_tmpfile_make(CxTmpfile *self, int parent_fd, mode_t mode, GError **error)
@@ -108,8 +106,7 @@ cx_tmpfile_clear(CxTmpfile *self)
     g_clear_pointer(&self->name, g_free);
 }
 
-/* ---- whole trees
- * -------------------------------------------------------------------------------------- */
+/* ---- whole trees ----------------------------------------------------------------------------- */
 
 typedef DIR CxDir;
 static void
