@@ -21,12 +21,12 @@ typedef struct {
     const CxPlatform *platform;
     CxReporter *reporter;
     GCancellable *cancellable; /* shared: the first failure ends the others */
-    CxBuiltImage *image;       /* (owned) result */
+    CxFinish *finish;          /* (owned) result, not yet published */
     GError *error;             /* (owned) */
 } Platform;
 
-static CxBuiltImage *
-finish(Platform *self, CxPlan *plan, const CxSolution *solution, GError **error)
+static CxFinish *
+prepare(Platform *self, CxPlan *plan, const CxSolution *solution, GError **error)
 {
     CxPlatformText platform = cx_platform_text(self->platform);
     CxStepEvent event = {.type = CX_STEP_STARTED,
@@ -37,18 +37,19 @@ finish(Platform *self, CxPlan *plan, const CxSolution *solution, GError **error)
                          .title =
                              self->request->output != NULL ? "write image.tar" : "store image"};
     gint64 started = g_get_monotonic_time();
-    CxBuiltImage *image;
+    CxFinish *finish;
 
     cx_reporter_send(self->reporter, &event);
-    image = cx_finish_image(self->engine, plan, self->request, solution, self->cancellable, error);
-    event.type = image != NULL ? CX_STEP_DONE : CX_STEP_FAILED;
+    finish =
+        cx_finish_prepare(self->engine, plan, self->request, solution, self->cancellable, error);
+    event.type = finish != NULL ? CX_STEP_DONE : CX_STEP_FAILED;
     event.duration = g_get_monotonic_time() - started;
-    event.text = image == NULL && error != NULL && *error != NULL ? (*error)->message : NULL;
+    event.text = finish == NULL ? (*error)->message : NULL;
     cx_reporter_send(self->reporter, &event);
-    return image;
+    return finish;
 }
 
-static CxBuiltImage *
+static CxFinish *
 build_platform(Platform *self, GError **error)
 {
     CxGraph *graph = cx_recipe_to_graph(self->request->recipe, self->platform, error);
@@ -62,7 +63,7 @@ build_platform(Platform *self, GError **error)
         !cx_solve(self->engine, plan, self->reporter, &solution, self->cancellable, error))
         return NULL;
 
-    return finish(self, plan, &solution, error);
+    return prepare(self, plan, &solution, error);
 }
 
 static gpointer
@@ -70,8 +71,8 @@ platform_thread(gpointer data)
 {
     Platform *self = data;
 
-    self->image = build_platform(self, &self->error);
-    if (self->image == NULL)
+    self->finish = build_platform(self, &self->error);
+    if (self->finish == NULL)
         g_cancellable_cancel(self->cancellable);
     return NULL;
 }
@@ -108,17 +109,33 @@ on_cancelled(GCancellable *cancellable, gpointer inner)
     g_cancellable_cancel(inner);
 }
 
+/* All platforms are whole: now each result gets its place. */
+static GPtrArray *
+publish_all(Platform *platforms, guint n, GError **error)
+{
+    g_autoptr(GPtrArray) images =
+        g_ptr_array_new_with_free_func((GDestroyNotify)cx_built_image_free);
+
+    for (guint i = 0; i < n; i++) {
+        CxBuiltImage *image = cx_finish_publish(platforms[i].finish, error);
+
+        if (image == NULL)
+            return NULL;
+        g_ptr_array_add(images, image);
+    }
+    return g_steal_pointer(&images);
+}
+
 GPtrArray *
 cx_engine_build(CxEngine *self,
                 const CxBuildRequest *request,
                 GCancellable *cancellable,
                 GError **error)
 {
-    g_autoptr(GPtrArray) images =
-        g_ptr_array_new_with_free_func((GDestroyNotify)cx_built_image_free);
     g_autofree Platform *platforms = g_new0(Platform, request->n_platforms);
     g_autoptr(GCancellable) inner = g_cancellable_new();
     CxReporter reporter = {.request = request};
+    GPtrArray *images = NULL;
     const GError *failure;
     gulong handler;
 
@@ -136,11 +153,12 @@ cx_engine_build(CxEngine *self,
     failure = choose_error(platforms, request->n_platforms);
     if (failure != NULL)
         g_propagate_error(error, g_error_copy(failure));
+    else if (!cx_check_cancelled(cancellable, error))
+        images = publish_all(platforms, request->n_platforms, error);
+
     for (guint i = 0; i < request->n_platforms; i++) {
-        if (failure == NULL)
-            g_ptr_array_add(images, g_steal_pointer(&platforms[i].image));
-        cx_built_image_free(platforms[i].image);
+        cx_finish_free(platforms[i].finish);
         g_clear_error(&platforms[i].error);
     }
-    return failure == NULL ? g_steal_pointer(&images) : NULL;
+    return images;
 }

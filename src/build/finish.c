@@ -18,11 +18,19 @@
  */
 #define CODEC_VERSION 1
 
+/* A file that has no name until it is whole, so nothing is left behind whatever happens; a named
+ * one where the file system cannot do that. */
 typedef struct {
+    int folder_fd; /* owned */
+    int fd;        /* owned; -1: image.tar is up to date */
+    char name[48]; /* "" while it has none */
+} Output;
+
+struct CxFinish {
     CxEngine *engine;
-    const CxPlan *plan;
+    CxPlan *plan; /* (owned) */
     const CxBuildRequest *request;
-    CxState *state; /* borrowed: the output stage's */
+    CxState *state; /* (owned): the output stage's */
     const CxGraphStage *stage;
     CxLease *lease;  /* (owned): all of the image until it has its name */
     GArray *objects; /* (owned) of CxObject: the same */
@@ -32,29 +40,20 @@ typedef struct {
     char *manifest_json;   /* (owned) */
     char *config_json;     /* (owned) */
     CxDigest manifest_digest;
-} Finish;
+    char *folder; /* (owned) of image.tar, or NULL */
+    Output output;
+    guint steps, cached;
+};
 
 static void
-finish_clear(Finish *self)
-{
-    g_clear_pointer(&self->lease, cx_lease_unref);
-    g_clear_pointer(&self->objects, g_array_unref);
-    g_clear_pointer(&self->manifest, cx_manifest_free);
-    g_clear_pointer(&self->config, cx_image_config_free);
-    g_clear_pointer(&self->manifest_json, g_free);
-    g_clear_pointer(&self->config_json, g_free);
-}
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Finish, finish_clear)
-
-static void
-hold(Finish *self, CxObject object)
+hold(CxFinish *self, CxObject object)
 {
     cx_lease_hold(self->lease, &object);
     g_array_append_val(self->objects, object);
 }
 
 static gboolean
-put_document(Finish *self, const char *json, CxDigest *out_digest, GError **error)
+put_document(CxFinish *self, const char *json, CxDigest *out_digest, GError **error)
 {
     CxDigest digest = cx_digest_of(json, strlen(json));
 
@@ -68,7 +67,7 @@ put_document(Finish *self, const char *json, CxDigest *out_digest, GError **erro
 
 /* A stage that only did one copy has its layer already: the copy's own. */
 static gboolean
-find_layer(Finish *self,
+find_layer(CxFinish *self,
            CxDigest *out_diff_id,
            gboolean *out_empty,
            GCancellable *cancellable,
@@ -103,8 +102,11 @@ blob_sink_write(CxSink *sink, const void *data, gsize size, GError **error)
 }
 
 static gboolean
-compress(
-    Finish *self, const CxDigest *diff_id, CxDigest *out_digest, guint64 *out_size, GError **error)
+compress(CxFinish *self,
+         const CxDigest *diff_id,
+         CxDigest *out_digest,
+         guint64 *out_size,
+         GError **error)
 {
     CxStore *store = self->engine->options.store;
     g_autoptr(CxBlobIngest) ingest = cx_blob_store_begin(cx_store_get_blobs(store), error);
@@ -137,8 +139,11 @@ compress(
 
 /* The compressed form of a layer, made once. */
 static gboolean
-find_compressed(
-    Finish *self, const CxDigest *diff_id, CxDigest *out_digest, guint64 *out_size, GError **error)
+find_compressed(CxFinish *self,
+                const CxDigest *diff_id,
+                CxDigest *out_digest,
+                guint64 *out_size,
+                GError **error)
 {
     CxStore *store = self->engine->options.store;
     g_autoptr(CxHasher) hasher = cx_hasher_new();
@@ -172,7 +177,7 @@ find_compressed(
 }
 
 static gboolean
-add_layer(Finish *self, const CxDigest *diff_id, GError **error)
+add_layer(CxFinish *self, const CxDigest *diff_id, GError **error)
 {
     static const char *const media_types[] = {
         [CX_COMPRESSION_NONE] = CX_MEDIA_TYPE_OCI_LAYER,
@@ -203,7 +208,7 @@ add_layer(Finish *self, const CxDigest *diff_id, GError **error)
 
 /* What a vertex of the output stage is called in the image's history. */
 static void
-add_history(Finish *self, const CxDigest *diff_id)
+add_history(CxFinish *self, const CxDigest *diff_id)
 {
     const GPtrArray *vertices = self->plan->graph->vertices;
     const CxVertex *last = NULL;
@@ -225,7 +230,7 @@ add_history(Finish *self, const CxDigest *diff_id)
 }
 
 static void
-set_config(Finish *self)
+set_config(CxFinish *self)
 {
     CxImageConfig *config = self->config;
     GStrv env =
@@ -248,7 +253,7 @@ set_config(Finish *self)
 
 /* Base layers keep the bytes they came with. */
 static void
-take_base_layers(Finish *self)
+take_base_layers(CxFinish *self)
 {
     const CxManifest *base = cx_state_get_manifest(self->state);
     const CxImageConfig *config = cx_state_get_config(self->state);
@@ -265,7 +270,7 @@ take_base_layers(Finish *self)
 }
 
 static gboolean
-make_documents(Finish *self, GCancellable *cancellable, GError **error)
+make_documents(CxFinish *self, GCancellable *cancellable, GError **error)
 {
     gboolean empty = FALSE;
     CxDigest diff_id, config_digest;
@@ -292,13 +297,13 @@ make_documents(Finish *self, GCancellable *cancellable, GError **error)
 }
 
 static const char *
-image_name(const Finish *self)
+image_name(const CxFinish *self)
 {
     return self->request->image != NULL ? self->request->image : self->request->resource;
 }
 
 static gboolean
-name_image(Finish *self, GError **error)
+name_image(CxFinish *self, GError **error)
 {
     return cx_failpoint("image-name", error) &&
            cx_meta_put_image(
@@ -329,13 +334,13 @@ output_key(const struct stat *st)
 
 /* What image.tar says beside the manifest takes part: its name and platform. */
 static char *
-output_value(const Finish *self)
+output_value(const CxFinish *self)
 {
     return g_strdup_printf("%s %s", cx_digest_text(&self->manifest_digest).text, image_name(self));
 }
 
 static gboolean
-is_up_to_date(const Finish *self, int folder_fd)
+is_up_to_date(const CxFinish *self, int folder_fd)
 {
     CxStore *store = self->engine->options.store;
     g_autofree char *known = NULL, *value = output_value(self);
@@ -350,22 +355,14 @@ is_up_to_date(const Finish *self, int folder_fd)
     return g_strcmp0(known, value) == 0;
 }
 
-/* A file that has no name until it is whole, so nothing is left behind whatever happens; a named
- * one where the file system cannot do that. */
-typedef struct {
-    int folder_fd; /* borrowed */
-    int fd;        /* owned */
-    char name[48]; /* "" while it has none */
-} Output;
-
 static void
 output_clear(Output *self)
 {
     if (self->name[0] != '\0')
         (void)unlinkat(self->folder_fd, self->name, 0);
     cx_clear_fd(&self->fd);
+    cx_clear_fd(&self->folder_fd);
 }
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Output, output_clear)
 
 static gboolean
 output_open(Output *self, GError **error)
@@ -407,7 +404,7 @@ output_publish(Output *self, struct stat *out_stat, GError **error)
 }
 
 static char *
-output_folder(const Finish *self)
+output_folder(const CxFinish *self)
 {
     /* Several platforms: a folder for each. */
     if (self->request->n_platforms == 1)
@@ -418,91 +415,130 @@ output_folder(const Finish *self)
 }
 
 static gboolean
-write_archive(Finish *self, int folder_fd, GCancellable *cancellable, GError **error)
+open_output(CxFinish *self, GError **error)
 {
+    g_auto(CxActingAs) as = CX_ACTING_AS_INIT;
+
+    self->folder = output_folder(self);
+    if (!cx_acting_as_begin(&as, self->request->identity, error))
+        return FALSE;
+    if (g_mkdir_with_parents(self->folder, 0755) < 0)
+        return cx_throw_errno(error, "output folder \"%s\"", self->folder);
+
+    self->output.folder_fd = open(self->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (self->output.folder_fd < 0)
+        return cx_throw_errno(error, "output folder \"%s\"", self->folder);
+
+    return TRUE;
+}
+
+static gboolean
+write_archive(CxFinish *self, GCancellable *cancellable, GError **error)
+{
+    CX_ERROR_CONTEXT(error, "write \"%s/image.tar\"", self->folder);
     CxStore *store = self->engine->options.store;
     CxExportImage image = {.name = image_name(self),
                            .manifest = self->manifest,
                            .manifest_json = self->manifest_json,
                            .config_json = self->config_json,
                            .platform = &self->plan->graph->platform};
-    g_auto(Output) output = {.folder_fd = folder_fd, .fd = -1};
+    g_auto(CxActingAs) as = CX_ACTING_AS_INIT;
+
+    if (!cx_acting_as_begin(&as, self->request->identity, error) ||
+        !output_open(&self->output, error))
+        return FALSE;
+    cx_acting_as_end(&as);
+
+    return cx_image_export(&image, cx_store_get_blobs(store), cx_store_get_layers(store),
+                           self->output.fd, cancellable, error);
+}
+
+static gboolean
+publish_archive(CxFinish *self, GError **error)
+{
+    CX_ERROR_CONTEXT(error, "write \"%s/image.tar\"", self->folder);
     g_auto(CxActingAs) as = CX_ACTING_AS_INIT;
     g_autofree char *value = output_value(self);
     struct stat st;
     CxDigest key;
 
-    if (!cx_acting_as_begin(&as, self->request->identity, error) || !output_open(&output, error))
-        return FALSE;
-    cx_acting_as_end(&as);
-
-    if (!cx_image_export(&image, cx_store_get_blobs(store), cx_store_get_layers(store), output.fd,
-                         cancellable, error))
-        return FALSE;
-
     if (!cx_acting_as_begin(&as, self->request->identity, error) ||
-        !output_publish(&output, &st, error))
+        !output_publish(&self->output, &st, error))
         return FALSE;
     cx_acting_as_end(&as);
 
     key = output_key(&st);
-    return cx_store_remember(store, &key, "output", value, NULL, 0, error);
+    return cx_store_remember(self->engine->options.store, &key, "output", value, NULL, 0, error);
 }
 
-static int
-open_output_folder(Finish *self, const char *path, GError **error)
+/* ---- the whole ------------------------------------------------------------------------------- */
+
+void
+cx_finish_free(CxFinish *self)
 {
-    g_auto(CxActingAs) as = CX_ACTING_AS_INIT;
-    int fd;
+    if (self == NULL)
+        return;
 
-    if (!cx_acting_as_begin(&as, self->request->identity, error))
-        return -1;
-    if (g_mkdir_with_parents(path, 0755) < 0)
-        return cx_throw_errno_fd(error, "output folder \"%s\"", path);
-
-    fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd < 0 ? cx_throw_errno_fd(error, "output folder \"%s\"", path) : fd;
+    output_clear(&self->output);
+    cx_lease_unref(self->lease);
+    cx_state_unref(self->state);
+    g_clear_pointer(&self->objects, g_array_unref);
+    cx_manifest_free(self->manifest);
+    cx_image_config_free(self->config);
+    g_free(self->manifest_json);
+    g_free(self->config_json);
+    g_free(self->folder);
+    cx_plan_unref(self->plan);
+    g_free(self);
 }
 
-static gboolean export(Finish *self, char **out_path, GCancellable *cancellable, GError **error)
-{
-    g_autofree char *folder = output_folder(self);
-    cx_autofd int folder_fd = open_output_folder(self, folder, error);
-
-    if (folder_fd < 0)
-        return FALSE;
-    if (!is_up_to_date(self, folder_fd)) {
-        CX_ERROR_CONTEXT(error, "write \"%s/image.tar\"", folder);
-
-        if (!write_archive(self, folder_fd, cancellable, error))
-            return FALSE;
-    }
-    *out_path = g_build_filename(folder, "image.tar", NULL);
-    return TRUE;
-}
-
-/* ---- the whole
- * ----------------------------------------------------------------------------------------- */
-
-static void
-finish_init(Finish *self,
-            CxEngine *engine,
-            const CxPlan *plan,
-            const CxBuildRequest *request,
-            CxState *state)
+static CxFinish *
+finish_new(CxEngine *engine,
+           CxPlan *plan,
+           const CxBuildRequest *request,
+           const CxSolution *solution)
 {
     g_autoptr(GDateTime) created = g_date_time_new_from_unix_utc(plan->epoch);
     g_autofree char *text = g_date_time_format(created, "%Y-%m-%dT%H:%M:%SZ");
+    CxFinish *self = g_new0(CxFinish, 1);
 
-    *self = (Finish){.engine = engine, .plan = plan, .request = request, .state = state};
+    self->engine = engine;
+    self->plan = cx_plan_ref(plan);
+    self->request = request;
+    self->state = cx_state_ref(solution->output);
     self->stage = g_ptr_array_index(plan->graph->stages, plan->graph->output);
     self->lease = cx_lease_new(engine->options.store);
     self->objects = g_array_new(FALSE, FALSE, sizeof(CxObject));
+    self->output.fd = self->output.folder_fd = -1;
+    self->steps = solution->steps;
+    self->cached = solution->cached;
     g_strlcpy(self->created, text, sizeof self->created);
+    return self;
+}
+
+CxFinish *
+cx_finish_prepare(CxEngine *engine,
+                  CxPlan *plan,
+                  const CxBuildRequest *request,
+                  const CxSolution *solution,
+                  GCancellable *cancellable,
+                  GError **error)
+{
+    g_autoptr(CxFinish) self = finish_new(engine, plan, request, solution);
+
+    if (!make_documents(self, cancellable, error))
+        return NULL;
+    if (request->output != NULL && !open_output(self, error))
+        return NULL;
+    if (request->output != NULL && !is_up_to_date(self, self->output.folder_fd) &&
+        !write_archive(self, cancellable, error))
+        return NULL;
+
+    return g_steal_pointer(&self);
 }
 
 static CxBuiltImage *
-describe(const Finish *self, const CxSolution *solution, char *take_path)
+describe(const CxFinish *self)
 {
     CxBuiltImage *image = g_new0(CxBuiltImage, 1);
 
@@ -512,28 +548,17 @@ describe(const Finish *self, const CxSolution *solution, char *take_path)
     image->bytes = strlen(self->manifest_json) + strlen(self->config_json);
     for (guint i = 0; i < self->manifest->layers->len; i++)
         image->bytes += ((const CxDescriptor *)g_ptr_array_index(self->manifest->layers, i))->size;
-    image->path = take_path;
-    image->steps = solution->steps;
-    image->cached = solution->cached;
+    image->path = self->folder == NULL ? NULL : g_build_filename(self->folder, "image.tar", NULL);
+    image->steps = self->steps;
+    image->cached = self->cached;
     return image;
 }
 
 CxBuiltImage *
-cx_finish_image(CxEngine *engine,
-                const CxPlan *plan,
-                const CxBuildRequest *request,
-                const CxSolution *solution,
-                GCancellable *cancellable,
-                GError **error)
+cx_finish_publish(CxFinish *self, GError **error)
 {
-    g_auto(Finish) finish;
-    g_autofree char *path = NULL;
-
-    finish_init(&finish, engine, plan, request, solution->output);
-    if (!make_documents(&finish, cancellable, error) ||
-        (request->output != NULL && !export(&finish, &path, cancellable, error)) ||
-        cx_check_cancelled(cancellable, error) || !name_image(&finish, error))
+    if ((self->output.fd >= 0 && !publish_archive(self, error)) || !name_image(self, error))
         return NULL;
 
-    return describe(&finish, solution, g_steal_pointer(&path));
+    return describe(self);
 }

@@ -5,15 +5,23 @@
 
 G_BEGIN_DECLS
 
-/* Makes the image of one platform out of a solved graph: the base with one new layer, its config
- * and manifest, in the store under its name and, if asked for, as image.tar in the output folder
- * (written beside it and renamed, with the rights of the user; left alone when it is already this
- * very image). */
-CxBuiltImage *cx_finish_image(CxEngine *engine,
-                              const CxPlan *plan,
-                              const CxBuildRequest *request,
-                              const CxSolution *solution,
-                              GCancellable *cancellable,
-                              GError **error);
+/* The image of one platform out of a solved graph: the base with one new layer, its config and
+ * manifest.  Made in two parts, so that a build for several platforms shows all of its results or
+ * none. */
+typedef struct CxFinish CxFinish;
+
+/* Makes layer and documents, and, if an output folder was asked for, the whole image.tar as a file
+ * without a name (with the rights of the user; not when the one in place is already this very
+ * image). */
+CxFinish *cx_finish_prepare(CxEngine *engine,
+                            CxPlan *plan,
+                            const CxBuildRequest *request,
+                            const CxSolution *solution,
+                            GCancellable *cancellable,
+                            GError **error);
+/* Gives image.tar its place and the image its name in the store.  The commit point. */
+CxBuiltImage *cx_finish_publish(CxFinish *self, GError **error);
+void cx_finish_free(CxFinish *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(CxFinish, cx_finish_free)
 
 G_END_DECLS
