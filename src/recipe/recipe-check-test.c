@@ -86,6 +86,9 @@ static const struct {
     {ONE_STEP("{\"run\":\"a\",\"shell\":\"/bin/bash -eu\"}"),
      "stage 1: invalid stage: step 1: invalid step: shell \"/bin/bash -eu\" must be one path "
      "without arguments"                                                                                                                                                                           },
+    {ONE_STEP("{\"platform\":\"\\u001b/x\"}"),
+     "stage 1: invalid stage: step 1: invalid step: platform \"\\x1b/x\" is not os/arch or "
+     "os/arch/variant (such as linux/amd64)"                                                                                                                                                       },
     {ONE_STEP("{\"copy\":\"a\"}"),
      "stage 1: invalid stage: step 1: invalid step: missing source or destination in \"a\""                                                                                                        },
     {ONE_STEP("{\"copy\":\"a b c\"}"),

@@ -7,6 +7,8 @@
 #include "recipe/one-line.h"
 #include "recipe/recipe-private.h"
 
+#define NAME_CHARACTERS G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "._-"
+
 typedef struct {
     const CxRecipe *recipe;
     GHashTable *earlier; /* (borrowed char *): names of the stages before the one at hand */
@@ -42,12 +44,21 @@ check_structure(const CxStep *step, GError **error)
     return TRUE;
 }
 
+/* The platform's own parser repeats what it got; what is not fit for a message is quoted here. */
 static gboolean
 check_platform(const char *text, GError **error)
 {
+    g_autofree char *quoted = NULL;
     CxPlatform platform;
 
-    return text == NULL || cx_platform_parse(text, &platform, error);
+    if (text == NULL)
+        return TRUE;
+    if (strspn(text, NAME_CHARACTERS "/") == strlen(text))
+        return cx_platform_parse(text, &platform, error);
+
+    quoted = cx_quote(text);
+    return cx_throw(error, CX_ERROR_INVALID,
+                    "platform %s is not os/arch or os/arch/variant (such as linux/amd64)", quoted);
 }
 
 static gboolean
@@ -180,8 +191,7 @@ check_name(const char *name, GError **error)
     if (strlen(name) > CX_RECIPE_STAGE_NAME_MAX)
         return cx_throw(error, CX_ERROR_LIMIT, "stage name is longer than %d bytes",
                         CX_RECIPE_STAGE_NAME_MAX);
-    if (g_ascii_isalnum(name[0]) &&
-        strspn(name, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "._-") == strlen(name))
+    if (g_ascii_isalnum(name[0]) && strspn(name, NAME_CHARACTERS) == strlen(name))
         return TRUE;
 
     quoted = cx_quote(name);

@@ -148,6 +148,22 @@ test_syntax(void)
     }
 }
 
+/* Nothing but the error tells of it: a library does not write to somebody's terminal. */
+static void
+test_silence(void)
+{
+    if (g_test_subprocess()) {
+        CxPlace place;
+
+        g_assert_null(parse("%YAML 0.8\n---\na: b\n", &place, NULL));
+        return;
+    }
+
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_test_trap_assert_passed();
+    g_test_trap_assert_stderr("");
+}
+
 static void
 test_zero_byte(void)
 {
@@ -199,6 +215,7 @@ main(int argc, char **argv)
     g_test_add_func("/recipe/yaml/null", test_null);
     g_test_add_func("/recipe/yaml/refusals", test_refusals);
     g_test_add_func("/recipe/yaml/syntax", test_syntax);
+    g_test_add_func("/recipe/yaml/silence", test_silence);
     g_test_add_func("/recipe/yaml/zero-byte", test_zero_byte);
     g_test_add_func("/recipe/yaml/depth", test_depth);
     g_test_add_func("/recipe/yaml/nodes", test_nodes);

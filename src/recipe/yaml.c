@@ -353,6 +353,12 @@ check_utf8(const char *text, gsize size, CxPlace *out_place, GError **error)
                     *bad == '\0' ? "the file holds a zero byte" : "the file is not valid UTF-8");
 }
 
+/* libfyaml would print what it does not collect. */
+static void
+be_silent(struct fy_diag *diag, void *user, const char *text, size_t size)
+{
+}
+
 static gboolean
 build(Builder *self, const char *text, gsize size, GError **error)
 {
@@ -361,6 +367,8 @@ build(Builder *self, const char *text, gsize size, GError **error)
     g_autoptr(CxFyParser) parser = NULL;
 
     fy_diag_cfg_default(&diag_config);
+    diag_config.fp = NULL;
+    diag_config.output_fn = be_silent;
     diag = fy_diag_create(&diag_config);
     fy_diag_set_collect_errors(diag, true);
     parser = fy_parser_create(&(struct fy_parse_cfg){
