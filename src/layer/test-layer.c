@@ -2,8 +2,10 @@
 #include "layer/test-layer.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/sysmacros.h>
@@ -12,6 +14,7 @@
 
 #include "base/fd.h"
 #include "base/tmp.h"
+#include "layer/tar-reader.h"
 #include "layer/tar-writer.h"
 
 static void
@@ -55,6 +58,147 @@ cx_test_write_tar(int fd, const CxTestEntry *entries)
     cx_tar_writer_finish(writer, &error);
     g_assert_no_error(error);
     return sink.written;
+}
+
+static void
+list_entry(GString *out, int fd, const CxEntry *entry)
+{
+    static const char letters[] = {'f', 'd', 'l', 'h', 'c', 'b', 'p'};
+    g_autofree char *text = g_malloc0(entry->size + 1);
+
+    g_string_append_printf(out, "%c ", letters[entry->type]);
+    if (entry->type == CX_ENTRY_CHAR || entry->type == CX_ENTRY_BLOCK)
+        g_string_append_printf(out, "%u:%u ", entry->major, entry->minor);
+    else if (entry->type != CX_ENTRY_SYMLINK && entry->type != CX_ENTRY_HARDLINK)
+        g_string_append_printf(out, "%04o %u:%u ", entry->mode, entry->uid, entry->gid);
+    g_string_append(out, entry->path);
+
+    if (entry->type == CX_ENTRY_SYMLINK)
+        g_string_append_printf(out, " -> %s", entry->link);
+    else if (entry->type == CX_ENTRY_HARDLINK)
+        g_string_append_printf(out, " = %s", entry->link);
+    else if (entry->type == CX_ENTRY_FILE) {
+        g_assert_cmpint(cx_pread_full(fd, text, entry->size, entry->data_offset, NULL), ==,
+                        entry->size);
+        g_string_append_printf(out, " = %s", text);
+    }
+    for (guint i = 0; entry->xattrs != NULL && i < entry->xattrs->len; i++) {
+        const CxXattr *xattr = g_ptr_array_index(entry->xattrs, i);
+
+        g_string_append_printf(out, " [%s=%.*s]", xattr->name, (int)g_bytes_get_size(xattr->value),
+                               (const char *)g_bytes_get_data(xattr->value, NULL));
+    }
+    g_string_append_c(out, '\n');
+}
+
+char *
+cx_test_list_tar(int fd, guint64 size)
+{
+    g_autoptr(CxTarReader) reader = cx_tar_reader_new(fd, 0, size, &cx_layer_limits_default);
+    GString *out = g_string_new(NULL);
+    const CxEntry *entry;
+    GError *error = NULL;
+
+    while ((entry = cx_tar_reader_next(reader, &error)) != NULL)
+        list_entry(out, fd, entry);
+    g_assert_no_error(error);
+    return g_string_free(out, FALSE);
+}
+
+static void
+make_object(int dir_fd, const CxTestEntry *entry, mode_t mode)
+{
+    switch (entry->type) {
+    case CX_ENTRY_FOLDER:
+        g_assert_true(mkdirat(dir_fd, entry->path, 0700) == 0 || errno == EEXIST);
+        break;
+    case CX_ENTRY_FILE: {
+        cx_autofd int fd =
+            openat(dir_fd, entry->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+        g_assert_cmpint(fd, >=, 0);
+        g_assert_true(cx_write_all(fd, entry->text, strlen(entry->text), NULL));
+        break;
+    }
+    case CX_ENTRY_SYMLINK:
+        g_assert_cmpint(symlinkat(entry->text, dir_fd, entry->path), ==, 0);
+        return;
+    case CX_ENTRY_HARDLINK:
+        g_assert_cmpint(linkat(dir_fd, entry->text, dir_fd, entry->path, 0), ==, 0);
+        return;
+    case CX_ENTRY_CHAR:
+        g_assert_cmpint(
+            mknodat(dir_fd, entry->path, S_IFCHR | 0600, makedev(entry->major, entry->minor)), ==,
+            0);
+        break;
+    case CX_ENTRY_FIFO:
+        g_assert_cmpint(mkfifoat(dir_fd, entry->path, 0600), ==, 0);
+        break;
+    case CX_ENTRY_BLOCK:
+    default:
+        g_assert_not_reached();
+    }
+    g_assert_cmpint(fchownat(dir_fd, entry->path, entry->uid, entry->gid, 0), ==, 0);
+    g_assert_cmpint(fchmodat(dir_fd, entry->path, mode, 0), ==, 0);
+}
+
+void
+cx_test_make_tree(int dir_fd, const CxTestEntry *entries)
+{
+    for (; entries->path != NULL; entries++) {
+        mode_t standard = entries->type == CX_ENTRY_FOLDER ? 0755 : 0644;
+        g_autofree char *path = g_strdup_printf("%s/%s", cx_fd_path(dir_fd).path, entries->path);
+
+        make_object(dir_fd, entries, entries->mode != 0 ? entries->mode : standard);
+        if (entries->xattr != NULL)
+            g_assert_cmpint(
+                lsetxattr(path, entries->xattr, entries->value, strlen(entries->value), 0), ==, 0);
+    }
+}
+
+/* "f 0600 1:2 path = text [name=value]" -> entry, which borrows from words. */
+static void
+parse_line(char **words, CxTestEntry *out)
+{
+    static const char letters[] = "fdlhcbp";
+
+    *out = (CxTestEntry){.type = (CxEntryType)(strchr(letters, words[0][0]) - letters), .text = ""};
+    for (guint i = 1; words[i] != NULL; i++) {
+        char *word = words[i];
+        char *colon = strchr(word, ':');
+
+        if (strcmp(word, "=") == 0 || strcmp(word, "->") == 0) {
+            out->text = words[i + 1] == NULL ? "" : words[++i];
+        } else if (word[0] == '[') {
+            word[strlen(word) - 1] = '\0';
+            out->value = strchr(word, '=') + 1;
+            *strchr(word, '=') = '\0';
+            out->xattr = word + 1;
+        } else if (g_ascii_isdigit(word[0]) && colon != NULL) {
+            out->uid = out->major = (guint32)atoi(word);
+            out->gid = out->minor = (guint32)atoi(colon + 1);
+        } else if (word[0] == '0') {
+            out->mode = (mode_t)strtoul(word, NULL, 8);
+        } else {
+            out->path = word;
+        }
+    }
+    if (out->type == CX_ENTRY_CHAR || out->type == CX_ENTRY_BLOCK)
+        out->uid = out->gid = 0;
+}
+
+void
+cx_test_make_tree_of(int dir_fd, const char *lines)
+{
+    g_auto(GStrv) each = g_strsplit(lines, "\n", -1);
+
+    for (guint i = 0; each[i] != NULL && each[i][0] != '\0'; i++) {
+        g_auto(GStrv) words = g_strsplit(each[i], " ", -1);
+        CxTestEntry entries[2] = {0};
+
+        parse_line(words, &entries[0]);
+        cx_test_make_tree(dir_fd, entries);
+    }
 }
 
 void

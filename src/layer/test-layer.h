@@ -22,6 +22,16 @@ typedef struct {
 /* Writes them as a tar to fd; returns its size. */
 guint64 cx_test_write_tar(int fd, const CxTestEntry *entries);
 
+/* The entries of a tar in its order, one line each in the manner of cx_test_describe.  (transfer
+ * full) */
+char *cx_test_list_tar(int fd, guint64 size);
+
+/* Makes the tree of a table beneath dir_fd as real files. */
+void cx_test_make_tree(int dir_fd, const CxTestEntry *entries);
+
+/* The same from lines as cx_test_describe writes them; mode and owner may be left out. */
+void cx_test_make_tree_of(int dir_fd, const char *lines);
+
 /* A temporary folder, in a mount namespace of our own if we may have one. */
 typedef struct {
     char *path; /* (owned) */
