@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from material import Context, layer_of, make_archive, make_tree  # noqa: E402
-from measure import Failed, Results, measure, peak_kib, pss_kib, reset_peak, shell, tree_of  # noqa: E402
+from measure import Failed, Results, measure, pss_kib, shell, tree_of  # noqa: E402
 from peers import PEERS  # noqa: E402
 from report import write_report  # noqa: E402
 
@@ -69,6 +69,7 @@ class Bench:
     def __init__(self, arguments):
         self.dir = Path(arguments.dir)
         self.quick = arguments.quick
+        self.files, self.mib = arguments.files, arguments.mib
         self.results = Results(str(self.dir / "results.jsonl"))
         self.bases = self.dir / "bases"
         subprocess.run([TOP / "tools" / "make-bases", self.bases, "scratch", "busybox"], check=True)
@@ -104,7 +105,7 @@ class Bench:
         shell("tar -C %s -xpf %s" % (self.rootfs, layer))
         if self.wants("copy") or self.wants("import"):
             self.copy = Context(self.dir / "copy", self.base, ["copy: data /opt/data"], ["COPY data /opt/data"])
-            make_tree(self.copy.path / "data", 50000, 1000 << 20)
+            make_tree(self.copy.path / "data", self.files, self.mib << 20)
             shell("tar -C %s --numeric-owner --owner=0 --group=0 --sort=name -cf %s --transform 's,^data,opt/data,' data" % (self.copy.path, self.dir / "data.layer.tar"))
             self.big = make_archive(self.dir, "big", [layer, self.dir / "data.layer.tar"])
             for name in ("busybox", "data"):
@@ -333,6 +334,8 @@ def main():
     parser.add_argument("--quick", action="store_true", help="fewer runs of everything")
     parser.add_argument("--only", help="some of resident,steps,import,copy,growth")
     parser.add_argument("--peers", help="some of " + ",".join(PEERS))
+    parser.add_argument("--files", type=int, default=50000, help="files of the tree that is copied and imported")
+    parser.add_argument("--mib", type=int, default=1000, help="and its size")
     parser.add_argument("--output", default=str(TOP / "docs" / "benchmarks.md"))
     arguments = parser.parse_args()
     bench = Bench(arguments)
@@ -342,5 +345,4 @@ def main():
 
 
 if __name__ == "__main__":
-    assert peak_kib and reset_peak
     main()
