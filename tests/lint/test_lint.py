@@ -40,6 +40,9 @@ class LintTest(unittest.TestCase):
         self.assert_found("arrows", {"src/attic/a.c": ""}, "room 'attic'")
         self.assert_found("arrows", {"src/oci/meson.build": "oci_dep = f([base_dep, store_dep])\n"}, "oci may not link store")
 
+    def test_made_headers(self):
+        self.assert_found("arrows", {"src/oci/a.c": '#include "made.h"\n', "src/oci/meson.build": "custom_target('x', output: 'made.h')\n"})
+
     def test_engines(self):
         self.assert_found("arrows", {"src/oci/one/a.c": '#include "oci/one/a.h"\n#include "oci/engine.h"\n', "src/oci/registry.c": '#include "oci/one/a.h"\n'})
         self.assert_found("arrows", {"src/oci/one/a.c": '#include "oci/two/a.h"\n'}, "engine one may not see engine two")
@@ -84,8 +87,8 @@ class LintTest(unittest.TestCase):
         self.assert_found("sizes", {"src/oci/a.c": "int a;\n" * 901}, "901 lines")
 
     def test_calls(self):
-        self.assert_found("calls", {"src/oci/a.c": "file_system(x); self->system(1);\n/* never\n system(x) */\n", "src/base/error.c": "g_set_error(e);\n", "src/oci/a-test.c": "system(x);\n"})
-        self.assert_found("calls", {"src/oci/a.c": "    system(x);\n    g_set_error(e);\n"}, "a.c:1: never", "a.c:2: errors are raised")
+        self.assert_found("calls", {"src/oci/a.c": "file_system(x); self->system(1);\n/* never\n system(x) */\n", "src/base/error.c": "g_set_error(e, CX_ERROR, 1);\n", "src/oci/b.c": "g_set_error(e, CX_OCI_PRIVATE, 0);\n", "src/oci/a-test.c": "system(x);\n"})
+        self.assert_found("calls", {"src/oci/a.c": "    system(x);\n    g_set_error(e, CX_ERROR, 1);\n"}, "a.c:1: never", "a.c:2: errors are raised")
 
     def test_environment(self):
         code = 'getenv("CX_DEBUG"); cx_failpoint("x-commit", error); cx_switch_is_disabled("openat2");\n'
