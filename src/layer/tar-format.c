@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/error.h"
+
 guint32
 cx_tar_checksum(const CxTarHeader *header)
 {
@@ -74,6 +76,33 @@ cx_tar_parse_number(const char *field, gsize size, gint64 *out_number)
 
     *out_number = (gint64)number;
     return TRUE;
+}
+
+gboolean
+cx_tar_read_number(const char *field,
+                   gsize size,
+                   gint64 min,
+                   gint64 max,
+                   const char *what,
+                   gint64 *out_number,
+                   GError **error)
+{
+    gint64 number;
+
+    if (!cx_tar_parse_number(field, size, &number))
+        return cx_throw(error, CX_ERROR_INVALID, "%s is not a number", what);
+    if (number < min || number > max)
+        return cx_throw(error, CX_ERROR_INVALID, "%s %" G_GINT64_FORMAT " is out of range", what,
+                        number);
+
+    *out_number = number;
+    return TRUE;
+}
+
+gboolean
+cx_tar_is_gnu(const CxTarHeader *header)
+{
+    return memcmp(header->magic, "ustar  ", sizeof header->magic + 1) == 0;
 }
 
 gboolean

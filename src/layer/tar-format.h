@@ -65,6 +65,20 @@ gint32 cx_tar_checksum_signed(const CxTarHeader *header);
  * beyond 63 bits. */
 gboolean cx_tar_parse_number(const char *field, gsize size, gint64 *out_number);
 
+/* The same within min and max; what names the field in the error (CX_ERROR_INVALID). */
+gboolean cx_tar_read_number(const char *field,
+                            gsize size,
+                            gint64 min,
+                            gint64 max,
+                            const char *what,
+                            gint64 *out_number,
+                            GError **error);
+#define CX_TAR_READ_NUMBER(field, min, max, what, out, error)                                      \
+    cx_tar_read_number((field), sizeof(field), (min), (max), (what), (out), (error))
+
+/* Whether the header is GNU's own, which has other things than a prefix behind the device. */
+gboolean cx_tar_is_gnu(const CxTarHeader *header);
+
 /* Writes octal digits and a zero; FALSE if the number does not fit. */
 gboolean cx_tar_format_number(char *field, gsize size, guint64 number);
 

@@ -17,16 +17,15 @@
 #include "base/fd.h"
 #include "layer/tar-format.h"
 #include "layer/tar-pax.h"
+#include "layer/tar-sparse.h"
+#include "layer/tar-window.h"
 
-#define WINDOW (16 * 1024)
 #define NAME_MAX_BYTES 255 /* of one component, NAME_MAX of every Linux file system */
 #define MAJOR_MAX 0xfff    /* what the kernel's dev_t can say */
 #define MINOR_MAX 0xfffff
 #define ID_MAX (G_MAXUINT32 - 1) /* the last one means "leave it" to chown */
 
 struct CxTarReader {
-    int fd; /* borrowed */
-    guint64 end;
     guint64 next;   /* where the next header starts */
     guint64 header; /* where the header of the current entry starts */
     gboolean finished;
@@ -44,9 +43,7 @@ struct CxTarReader {
     GArray *extents;    /* of CxExtent */
     GString *extended;  /* content of an extended header, or a sparse map */
 
-    guint64 window_start;
-    gsize window_size;
-    char window[WINDOW];
+    CxTarWindow window;
 };
 
 CxTarReader *
@@ -57,9 +54,8 @@ cx_tar_reader_new(int fd, guint64 offset, guint64 size, const CxLayerLimits *lim
     g_return_val_if_fail(size <= G_MAXINT64 && offset <= G_MAXINT64 - size, NULL);
 
     self = g_new0(CxTarReader, 1);
-    self->fd = fd;
     self->next = offset;
-    self->end = offset + size;
+    cx_tar_window_init(&self->window, fd, offset + size);
     self->limits = *limits;
     cx_pax_init(&self->pax);
     self->path = g_string_new(NULL);
@@ -97,57 +93,6 @@ cx_tar_reader_get_offset(const CxTarReader *self)
  */
 
 static gboolean
-throw_truncated(GError **error)
-{
-    return cx_throw(error, CX_ERROR_MISMATCH, "archive is truncated");
-}
-
-/* size bytes at offset, borrowed until the next read; size is one WINDOW at most. */
-static const void *
-peek(CxTarReader *self, guint64 offset, gsize size, GError **error)
-{
-    gssize n;
-
-    if (offset > self->end || self->end - offset < size) {
-        throw_truncated(error);
-        return NULL;
-    }
-    if (offset >= self->window_start && offset + size <= self->window_start + self->window_size)
-        return self->window + (offset - self->window_start);
-
-    self->window_size = 0;
-    n = cx_pread_full(self->fd, self->window, (gsize)MIN(WINDOW, self->end - offset), offset,
-                      error);
-    if (n < 0)
-        return NULL;
-    if ((gsize)n < size) {
-        throw_truncated(error);
-        return NULL;
-    }
-    self->window_start = offset;
-    self->window_size = (gsize)n;
-    return self->window;
-}
-
-/* Appends size bytes at offset to text. */
-static gboolean
-append_bytes(CxTarReader *self, guint64 offset, gsize size, GString *text, GError **error)
-{
-    while (size > 0) {
-        gsize part = MIN(size, WINDOW);
-        const char *bytes = peek(self, offset, part, error);
-
-        if (bytes == NULL)
-            return FALSE;
-
-        g_string_append_len(text, bytes, (gssize)part);
-        offset += part;
-        size -= part;
-    }
-    return TRUE;
-}
-
-static gboolean
 is_zero_block(const CxTarHeader *header)
 {
     static const CxTarHeader zero;
@@ -170,34 +115,6 @@ check_sum(const CxTarHeader *header, GError **error)
     return TRUE;
 }
 
-static gboolean
-read_number(const char *field,
-            gsize size,
-            gint64 min,
-            gint64 max,
-            const char *what,
-            gint64 *out,
-            GError **error)
-{
-    gint64 number;
-
-    if (!cx_tar_parse_number(field, size, &number))
-        return cx_throw(error, CX_ERROR_INVALID, "%s is not a number", what);
-    if (number < min || number > max)
-        return cx_throw(error, CX_ERROR_INVALID, "%s %" G_GINT64_FORMAT " is out of range", what,
-                        number);
-    *out = number;
-    return TRUE;
-}
-#define READ_NUMBER(field, min, max, what, out, error)                                             \
-    read_number((field), sizeof(field), (min), (max), (what), (out), (error))
-
-static gboolean
-is_gnu(const CxTarHeader *header)
-{
-    return memcmp(header->magic, "ustar  ", sizeof header->magic + 1) == 0;
-}
-
 /* How many bytes of the prefix field belong to the path. */
 static gsize
 prefix_size(const CxTarHeader *header)
@@ -209,7 +126,7 @@ prefix_size(const CxTarHeader *header)
 
     /* GNU keeps times there.  Go before 1.8 wrote a prefix all the same: it shows as a time that is
      * none. */
-    if (is_gnu(header) && header->prefix[0] != '\0' &&
+    if (cx_tar_is_gnu(header) && header->prefix[0] != '\0' &&
         !cx_tar_parse_number(header->prefix, 12, &time))
         return sizeof header->prefix;
 
@@ -310,192 +227,6 @@ read_link(CxTarReader *self, const CxTarHeader *header, GError **error)
     return TRUE;
 }
 
-/* ---- sparse files (GNU tar manual, "Storing Sparse Files") --------------------------------------
- */
-
-/* The old GNU header has its map where ustar has the prefix, and goes on in blocks of its own. */
-typedef struct {
-    char offset[12];
-    char size[12];
-} GnuSparse;
-
-typedef struct {
-    char before[386];
-    GnuSparse map[4];
-    char is_extended;
-    char real_size[12];
-    char pad[17];
-} GnuSparseHeader;
-G_STATIC_ASSERT(sizeof(GnuSparseHeader) == CX_TAR_BLOCK);
-
-typedef struct {
-    GnuSparse map[21];
-    char is_extended;
-    char pad[7];
-} GnuSparseBlock;
-G_STATIC_ASSERT(sizeof(GnuSparseBlock) == CX_TAR_BLOCK);
-
-static gboolean
-throw_map_limit(CxTarReader *self, GError **error)
-{
-    return cx_throw(error, CX_ERROR_LIMIT, "sparse map is larger than %u bytes",
-                    self->limits.pax_max);
-}
-
-static gboolean
-append_gnu_map(CxTarReader *self, const GnuSparse *map, gsize n, GError **error)
-{
-    for (gsize i = 0; i < n && map[i].size[0] != '\0'; i++) {
-        CxExtent extent;
-        gint64 number;
-
-        if (!READ_NUMBER(map[i].offset, 0, G_MAXINT64, "offset of a sparse file's data", &number,
-                         error))
-            return FALSE;
-        extent.offset = (guint64)number;
-        if (!READ_NUMBER(map[i].size, 0, G_MAXINT64, "size of a sparse file's data", &number,
-                         error))
-            return FALSE;
-        extent.size = (guint64)number;
-        g_array_append_val(self->extents, extent);
-    }
-    return TRUE;
-}
-
-/* Where the stored bytes of a file lie. */
-typedef struct {
-    guint64 data; /* offset in the archive */
-    guint64 size;
-    guint64 real_size; /* with holes */
-} Content;
-
-/* Old GNU: blocks with more of the map may stand between header and data. */
-static gboolean
-read_gnu_sparse(CxTarReader *self, const CxTarHeader *header, Content *content, GError **error)
-{
-    const GnuSparseHeader *sparse = (const GnuSparseHeader *)header;
-    gboolean more = sparse->is_extended != 0;
-    guint64 map_size = 0;
-    gint64 real_size;
-
-    if (!is_gnu(header))
-        return cx_throw(error, CX_ERROR_UNSUPPORTED, "sparse file of an unknown format");
-    if (!READ_NUMBER(sparse->real_size, 0, G_MAXINT64, "size", &real_size, error) ||
-        !append_gnu_map(self, sparse->map, G_N_ELEMENTS(sparse->map), error))
-        return FALSE;
-
-    while (more) {
-        const GnuSparseBlock *block = peek(self, content->data, CX_TAR_BLOCK, error);
-
-        map_size += CX_TAR_BLOCK;
-        if (block == NULL)
-            return FALSE;
-        if (map_size > self->limits.pax_max)
-            return throw_map_limit(self, error);
-        if (!append_gnu_map(self, block->map, G_N_ELEMENTS(block->map), error))
-            return FALSE;
-        more = block->is_extended != 0;
-        content->data += CX_TAR_BLOCK;
-    }
-    content->real_size = (guint64)real_size;
-    return TRUE;
-}
-
-/* Takes a line with a number off the map in self->extended, reading more of it as needed. */
-static gboolean
-next_map_number(
-    CxTarReader *self, const Content *content, gsize *position, guint64 *out, GError **error)
-{
-    GString *map = self->extended;
-    const char *start, *newline;
-
-    while ((newline = memchr(map->str + *position, '\n', map->len - *position)) == NULL) {
-        if (map->len - *position > CX_TAR_BLOCK || map->len + CX_TAR_BLOCK > content->size)
-            return cx_throw(error, CX_ERROR_INVALID, "sparse map does not end");
-        if (map->len + CX_TAR_BLOCK > self->limits.pax_max)
-            return throw_map_limit(self, error);
-        if (!append_bytes(self, content->data + map->len, CX_TAR_BLOCK, map, error))
-            return FALSE;
-    }
-    start = map->str + *position;
-    if (!cx_pax_parse_decimal(start, (gsize)(newline - start), G_MAXINT64, out))
-        return cx_throw(error, CX_ERROR_INVALID, "sparse map is not made of numbers");
-
-    *position += (gsize)(newline - start) + 1;
-    return TRUE;
-}
-
-/* Format 1.0: the content starts with the map as text, filled up to a block. */
-static gboolean
-read_map_before_data(CxTarReader *self, Content *content, GError **error)
-{
-    gsize position = 0;
-    guint64 n;
-
-    g_string_truncate(self->extended, 0);
-    if (!next_map_number(self, content, &position, &n, error))
-        return FALSE;
-
-    for (guint64 i = 0; i < n; i++) {
-        CxExtent extent = {0};
-
-        if (!next_map_number(self, content, &position, &extent.offset, error) ||
-            !next_map_number(self, content, &position, &extent.size, error))
-            return FALSE;
-        g_array_append_val(self->extents, extent);
-    }
-    content->data += self->extended->len;
-    content->size -= self->extended->len;
-    return TRUE;
-}
-
-static gboolean
-read_pax_sparse(CxTarReader *self, Content *content, GError **error)
-{
-    if ((self->pax.fields & CX_PAX_SPARSE_SIZE) == 0)
-        return cx_throw(error, CX_ERROR_INVALID, "sparse file without its size");
-
-    content->real_size = self->pax.sparse_size;
-    if ((self->pax.fields & CX_PAX_SPARSE_1_0) != 0)
-        return read_map_before_data(self, content, error);
-
-    g_array_append_vals(self->extents, self->pax.extents->data, self->pax.extents->len);
-    return TRUE;
-}
-
-/* Drops empty extents (a map ends with one at the file's end), checks order and sums, and says
- * where each lies. */
-static gboolean
-place_extents(CxTarReader *self, const Content *content, GError **error)
-{
-    guint64 reached = 0, stored = 0, real_size = content->real_size;
-    guint kept = 0;
-
-    for (guint i = 0; i < self->extents->len; i++) {
-        CxExtent extent = g_array_index(self->extents, CxExtent, i);
-
-        if (extent.offset < reached || extent.offset > real_size ||
-            extent.size > real_size - extent.offset)
-            return cx_throw(error, CX_ERROR_INVALID,
-                            "sparse map is out of order or leaves the file");
-        if (extent.size > content->size - stored)
-            return cx_throw(error, CX_ERROR_INVALID,
-                            "sparse map holds more than the archive stores");
-        if (extent.size == 0)
-            continue;
-        extent.data_offset = content->data + stored;
-        reached = extent.offset + extent.size;
-        stored += extent.size;
-        g_array_index(self->extents, CxExtent, kept++) = extent;
-    }
-    if (stored != content->size)
-        return cx_throw(error, CX_ERROR_INVALID, "sparse map holds less than the archive stores");
-
-    g_array_set_size(self->extents, kept);
-    self->entry.extents = self->extents;
-    return TRUE;
-}
-
 /* ---- one entry ----------------------------------------------------------------------------------
  */
 
@@ -553,9 +284,11 @@ read_owner(CxTarReader *self, const CxTarHeader *header, GError **error)
     const CxPax *pax = &self->pax;
     gint64 uid = pax->uid, gid = pax->gid;
 
-    if ((pax->fields & CX_PAX_UID) == 0 && !READ_NUMBER(header->uid, 0, ID_MAX, "uid", &uid, error))
+    if ((pax->fields & CX_PAX_UID) == 0 &&
+        !CX_TAR_READ_NUMBER(header->uid, 0, ID_MAX, "uid", &uid, error))
         return FALSE;
-    if ((pax->fields & CX_PAX_GID) == 0 && !READ_NUMBER(header->gid, 0, ID_MAX, "gid", &gid, error))
+    if ((pax->fields & CX_PAX_GID) == 0 &&
+        !CX_TAR_READ_NUMBER(header->gid, 0, ID_MAX, "gid", &gid, error))
         return FALSE;
 
     self->entry.uid = (guint32)uid;
@@ -569,13 +302,13 @@ read_mode_and_time(CxTarReader *self, const CxTarHeader *header, GError **error)
     const CxPax *pax = &self->pax;
     gint64 mode;
 
-    if (!READ_NUMBER(header->mode, G_MININT64, G_MAXINT64, "mode", &mode, error))
+    if (!CX_TAR_READ_NUMBER(header->mode, G_MININT64, G_MAXINT64, "mode", &mode, error))
         return FALSE;
 
     self->entry.mode = (mode_t)(mode & 07777);
     if ((pax->fields & CX_PAX_MTIME) == 0)
-        return READ_NUMBER(header->mtime, G_MININT64, G_MAXINT64, "time", &self->entry.mtime,
-                           error);
+        return CX_TAR_READ_NUMBER(header->mtime, G_MININT64, G_MAXINT64, "time", &self->entry.mtime,
+                                  error);
 
     self->entry.mtime = pax->mtime;
     self->entry.mtime_nsec = pax->mtime_nsec;
@@ -587,8 +320,8 @@ read_device(CxTarReader *self, const CxTarHeader *header, GError **error)
 {
     gint64 major, minor;
 
-    if (!READ_NUMBER(header->major, 0, MAJOR_MAX, "major device number", &major, error) ||
-        !READ_NUMBER(header->minor, 0, MINOR_MAX, "minor device number", &minor, error))
+    if (!CX_TAR_READ_NUMBER(header->major, 0, MAJOR_MAX, "major device number", &major, error) ||
+        !CX_TAR_READ_NUMBER(header->minor, 0, MINOR_MAX, "minor device number", &minor, error))
         return FALSE;
 
     self->entry.major = (guint32)major;
@@ -606,7 +339,7 @@ read_size(CxTarReader *self, const CxTarHeader *header, guint64 *out_size, GErro
         *out_size = self->pax.size;
         return TRUE;
     }
-    if (!READ_NUMBER(header->size, 0, G_MAXINT64, "size", &size, error))
+    if (!CX_TAR_READ_NUMBER(header->size, 0, G_MAXINT64, "size", &size, error))
         return FALSE;
 
     *out_size = (guint64)size;
@@ -620,23 +353,29 @@ read_content(CxTarReader *self, const CxTarHeader *header, GError **error)
     const guint sparse_fields = CX_PAX_SPARSE_1_0 | CX_PAX_SPARSE_MAP | CX_PAX_SPARSE_SIZE;
     gboolean gnu_sparse = header->type == CX_TAR_GNU_SPARSE;
     gboolean pax_sparse = !gnu_sparse && (self->pax.fields & sparse_fields) != 0;
-    Content content = {.data = self->next};
+    CxTarContent content = {.data = self->next};
 
     if (!read_size(self, header, &content.size, error))
         return FALSE;
-    if (gnu_sparse && !read_gnu_sparse(self, header, &content, error))
+    if (gnu_sparse && !cx_tar_sparse_read_gnu(&self->window, header, &self->limits, &content,
+                                              self->extents, error))
         return FALSE;
-    if (content.data > self->end || content.size > self->end - content.data)
-        return throw_truncated(error);
+    if (content.data > self->window.end || content.size > self->window.end - content.data)
+        return cx_tar_throw_truncated(error);
 
-    self->next = MIN(content.data + cx_tar_round_up(content.size), self->end);
-    if (pax_sparse && !read_pax_sparse(self, &content, error))
+    self->next = MIN(content.data + cx_tar_round_up(content.size), self->window.end);
+    if (pax_sparse && !cx_tar_sparse_read_pax(&self->window, &self->pax, &self->limits, &content,
+                                              self->extents, error))
         return FALSE;
-    if ((gnu_sparse || pax_sparse) && !place_extents(self, &content, error))
+    if ((gnu_sparse || pax_sparse) && !cx_tar_sparse_place(self->extents, &content, error))
         return FALSE;
 
     self->entry.data_offset = content.data;
-    self->entry.size = self->entry.extents != NULL ? content.real_size : content.size;
+    self->entry.size = content.size;
+    if (gnu_sparse || pax_sparse) {
+        self->entry.size = content.real_size;
+        self->entry.extents = self->extents;
+    }
     return TRUE;
 }
 
@@ -729,17 +468,17 @@ read_extended(CxTarReader *self, const CxTarHeader *header, GError **error)
 {
     gint64 size;
 
-    if (!READ_NUMBER(header->size, 0, G_MAXINT64, "size", &size, error))
+    if (!CX_TAR_READ_NUMBER(header->size, 0, G_MAXINT64, "size", &size, error))
         return FALSE;
     if (size > self->limits.pax_max)
         return cx_throw(error, CX_ERROR_LIMIT, "extended header is larger than %u bytes",
                         self->limits.pax_max);
 
     g_string_truncate(self->extended, 0);
-    if (!append_bytes(self, self->next, (gsize)size, self->extended, error))
+    if (!cx_tar_window_append(&self->window, self->next, (gsize)size, self->extended, error))
         return FALSE;
 
-    self->next = MIN(self->next + cx_tar_round_up((guint64)size), self->end);
+    self->next = MIN(self->next + cx_tar_round_up((guint64)size), self->window.end);
     return TRUE;
 }
 
@@ -783,11 +522,11 @@ read_header(CxTarReader *self, gboolean *out_end, GError **error)
 {
     const CxTarHeader *block;
 
-    *out_end = self->next == self->end;
+    *out_end = self->next == self->window.end;
     if (*out_end)
         return TRUE;
 
-    block = peek(self, self->next, sizeof *block, error);
+    block = cx_tar_window_peek(&self->window, self->next, sizeof *block, error);
     if (block == NULL)
         return FALSE;
 
@@ -797,9 +536,9 @@ read_header(CxTarReader *self, gboolean *out_end, GError **error)
         return check_sum(&self->block, error);
 
     *out_end = TRUE;
-    if (self->next == self->end)
+    if (self->next == self->window.end)
         return TRUE;
-    block = peek(self, self->next, sizeof *block, error);
+    block = cx_tar_window_peek(&self->window, self->next, sizeof *block, error);
     if (block == NULL)
         return FALSE;
     if (!is_zero_block(block))
