@@ -14,8 +14,7 @@
 #define PIECE (256 * 1024) /* of the encoder */
 #define SOURCE (64 * 1024) /* what the decoder reads at once */
 
-/* ---- tools --------------------------------------------------------------------------------------
- */
+/* ---- tools ----------------------------------------------------------------------------------- */
 
 typedef struct {
     CxSink base;
@@ -116,8 +115,7 @@ encode(CxCompression compression, const guint8 *data, gsize size, gsize step)
     return g_byte_array_ref(out.bytes);
 }
 
-/* ---- names and magic ----------------------------------------------------------------------------
- */
+/* ---- names and magic ------------------------------------------------------------------------- */
 
 static void
 test_names(void)
@@ -156,8 +154,7 @@ test_detect(void)
                         magics[i].expected);
 }
 
-/* ---- there and back -----------------------------------------------------------------------------
- */
+/* ---- there and back -------------------------------------------------------------------------- */
 
 static const gsize sizes[] = {0,     1,         511,           SOURCE,    PIECE - 1,
                               PIECE, PIECE + 1, 3 * PIECE + 7, 10 * PIECE};
@@ -217,8 +214,7 @@ test_gzip_is_gzip(void)
     inflateEnd(&z);
 }
 
-/* ---- members ------------------------------------------------------------------------------------
- */
+/* ---- members --------------------------------------------------------------------------------- */
 
 typedef struct {
     int level;
@@ -317,8 +313,7 @@ test_header_checksum(void)
     assert_fails(CX_COMPRESSION_GZIP, packed->data, packed->len, CX_ERROR_MISMATCH);
 }
 
-/* ---- damage -------------------------------------------------------------------------------------
- */
+/* ---- damage ---------------------------------------------------------------------------------- */
 
 static GByteArray *
 make_two_parts(CxCompression compression, guint *out_first)
@@ -411,8 +406,7 @@ test_zstd_window(void)
     assert_fails(CX_COMPRESSION_ZSTD, beyond, sizeof beyond, CX_ERROR_MISMATCH);
 }
 
-/* ---- plain bytes, pieces of files, giving up ----------------------------------------------------
- */
+/* ---- plain bytes, pieces of files, giving up ------------------------------------------------- */
 
 static void
 test_none(void)

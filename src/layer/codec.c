@@ -52,8 +52,7 @@ cx_compression_detect(const void *data, gsize size)
     return CX_COMPRESSION_NONE;
 }
 
-/* ---- source and drain ---------------------------------------------------------------------------
- */
+/* ---- source and drain ------------------------------------------------------------------------ */
 
 gboolean
 cx_source_fill(CxSource *self, GError **error)
@@ -103,8 +102,7 @@ cx_drain_write(CxDrain *self, const void *data, gsize size, GError **error)
     return cx_sink_write(self->sink, data, size, error);
 }
 
-/* ---- decompressing ------------------------------------------------------------------------------
- */
+/* ---- decompressing --------------------------------------------------------------------------- */
 
 static gboolean
 pass_through(CxSource *source, CxDrain *drain, GError **error)
@@ -178,8 +176,7 @@ cx_decompress(int fd,
     }
 }
 
-/* ---- compressing --------------------------------------------------------------------------------
- */
+/* ---- compressing ----------------------------------------------------------------------------- */
 
 static const CxEncoderOps *const encoders[] = {
     [CX_COMPRESSION_NONE] = NULL, /* the encoder's sink hands everything on */

@@ -6,7 +6,8 @@
 
 G_BEGIN_DECLS
 
-/* One file system object of a layer, as a tar header or a folder tells it (OCI image spec, layer.md). */
+/* One file system object of a layer, as a tar header or a folder tells it (OCI image spec,
+ * layer.md). */
 typedef enum {
     CX_ENTRY_FILE,
     CX_ENTRY_FOLDER,
@@ -22,7 +23,8 @@ typedef struct {
     GBytes *value; /* (owned) */
 } CxXattr;
 
-/* A run of bytes of a sparse file that is not a hole: [offset, offset+size) lies at data_offset in the archive. */
+/* A run of bytes of a sparse file that is not a hole: [offset, offset+size) lies at data_offset in
+ * the archive. */
 typedef struct {
     guint64 offset;
     guint64 size;
@@ -31,17 +33,18 @@ typedef struct {
 
 typedef struct {
     CxEntryType type;
-    char *path; /* (owned) relative and clean as from cx_path_clean; "" is the root */
-    char *link; /* (owned) symlink: the target verbatim; hard link: the clean path of the other name; else NULL */
+    char *path;  /* (owned) relative and clean as from cx_path_clean; "" is the root */
+    char *link;  /* (owned) symlink: the target verbatim; hard link: the clean path of the other
+                    name; else NULL */
     mode_t mode; /* permission bits with setuid, setgid, sticky: 07777 at most */
     guint32 uid;
     guint32 gid;
     gint64 mtime; /* seconds */
     guint32 mtime_nsec;
-    guint64 size;       /* of a file's content; else 0 */
+    guint64 size; /* of a file's content; else 0 */
     guint32 major;
     guint32 minor;
-    GPtrArray *xattrs;  /* (owned) of owned CxXattr, sorted by name; NULL: none */
+    GPtrArray *xattrs;   /* (owned) of owned CxXattr, sorted by name; NULL: none */
     guint64 data_offset; /* where the content starts in the archive the entry was read from */
     GArray *extents;     /* (owned) of CxExtent; NULL unless the archive stores the file sparse */
 } CxEntry;
@@ -58,12 +61,12 @@ void cx_xattr_free(CxXattr *self);
 
 /* What a hostile layer may cost us.  Each limit is named in the error that it causes. */
 typedef struct {
-    guint64 entries_max;    /* objects in one layer */
-    guint64 bytes_max;      /* uncompressed bytes of one layer */
-    guint32 path_max;       /* bytes of one path */
-    guint32 depth_max;      /* components of one path */
-    guint32 pax_max;        /* bytes of one pax or GNU extended header */
-    guint32 xattrs_max;     /* bytes of all xattrs of one entry */
+    guint64 entries_max; /* objects in one layer */
+    guint64 bytes_max;   /* uncompressed bytes of one layer */
+    guint32 path_max;    /* bytes of one path */
+    guint32 depth_max;   /* components of one path */
+    guint32 pax_max;     /* bytes of one pax or GNU extended header */
+    guint32 xattrs_max;  /* bytes of all xattrs of one entry */
 } CxLayerLimits;
 
 /* 2,000,000 entries, 128 GiB, 4,096 bytes, 255 components, 1 MiB, 128 KiB */

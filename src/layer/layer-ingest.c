@@ -57,8 +57,7 @@ struct CxLayerIngest {
     guint64 offset;
 };
 
-/* ---- what the thread does with a buffer ---------------------------------------------------------
- */
+/* ---- what the thread does with a buffer ------------------------------------------------------ */
 
 static gboolean
 is_zero(const guint8 *block, gsize size)
@@ -138,8 +137,7 @@ run_thread(gpointer data)
     return NULL;
 }
 
-/* ---- the producer's side ------------------------------------------------------------------------
- */
+/* ---- the producer's side --------------------------------------------------------------------- */
 
 /* Raises what happened to the thread, if anything did.  The lock is held, or there is no thread. */
 static gboolean
@@ -256,8 +254,7 @@ ingest_splice(CxSink *sink, int fd, guint64 offset, guint64 size, GError **error
     return TRUE;
 }
 
-/* ---- life ---------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 CxLayerIngest *
 cx_layer_store_begin(CxLayerStore *self, GError **error)

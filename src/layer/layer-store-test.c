@@ -14,8 +14,7 @@
 
 #define MIB (1024 * 1024)
 
-/* ---- tools --------------------------------------------------------------------------------------
- */
+/* ---- tools ----------------------------------------------------------------------------------- */
 
 typedef struct {
     CxTestFolder folder;
@@ -133,8 +132,7 @@ assert_tar_is(CxLayerStore *store, const CxDigest *digest, const void *data, gsi
     g_assert_cmpmem(bytes, size, data, size);
 }
 
-/* ---- in and out ---------------------------------------------------------------------------------
- */
+/* ---- in and out ------------------------------------------------------------------------------ */
 
 static void
 test_life(Fixture *self, gconstpointer data)
@@ -305,8 +303,7 @@ test_abandoned(Fixture *self, gconstpointer data)
     assert_counts(self->folder.fd, 0, 0);
 }
 
-/* ---- many at once -------------------------------------------------------------------------------
- */
+/* ---- many at once ---------------------------------------------------------------------------- */
 
 #define N_THREADS 8
 
@@ -336,8 +333,7 @@ test_same_at_once(Fixture *self, gconstpointer data)
     assert_counts(self->folder.fd, 1, 0);
 }
 
-/* ---- the index ----------------------------------------------------------------------------------
- */
+/* ---- the index ------------------------------------------------------------------------------- */
 
 static void
 assert_has_small_tree(CxErofsIndex *index)
@@ -434,8 +430,7 @@ test_index_of_rubbish(Fixture *self, gconstpointer data)
     g_assert_cmpuint(count_names(self->folder.fd, "tmp"), ==, 0);
 }
 
-/* ---- a full disk --------------------------------------------------------------------------------
- */
+/* ---- a full disk ----------------------------------------------------------------------------- */
 
 typedef struct {
     int fd;     /* of a file system of its own, of 1 MiB */
@@ -515,8 +510,7 @@ test_fault_stays(Fixture *self, gconstpointer data)
     g_clear_error(&error);
 }
 
-/* ---- dying on the way ---------------------------------------------------------------------------
- */
+/* ---- dying on the way ------------------------------------------------------------------------ */
 
 #define ROOT_VARIABLE "LAYER_STORE_TEST_ROOT"
 

@@ -22,8 +22,7 @@ close_dir(DIR *dir)
 }
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Dir, close_dir)
 
-/* ---- opening ------------------------------------------------------------------------------------
- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static int
 ensure_folder(int root_fd, const char *name, GError **error)
@@ -80,8 +79,7 @@ cx_layer_store_get_limits(const CxLayerStore *self)
     return &self->limits;
 }
 
-/* ---- what is there ------------------------------------------------------------------------------
- */
+/* ---- what is there --------------------------------------------------------------------------- */
 
 CxLayerPath
 cx_layer_path(const CxDigest *diff_id, const char *member)
@@ -179,8 +177,7 @@ cx_layer_store_list(CxLayerStore *self, GError **error)
     return g_steal_pointer(&digests);
 }
 
-/* ---- the index ----------------------------------------------------------------------------------
- */
+/* ---- the index ------------------------------------------------------------------------------- */
 
 static CxErofsIndex *
 open_index(CxLayerStore *self, const CxDigest *diff_id, GError **error)
@@ -270,8 +267,7 @@ cx_layer_store_open_index(CxLayerStore *self, const CxDigest *diff_id, GError **
     return index;
 }
 
-/* ---- going away ---------------------------------------------------------------------------------
- */
+/* ---- going away ------------------------------------------------------------------------------ */
 
 /* The folder leaves layers/ in one step, so that no half of it is ever seen there. */
 gboolean

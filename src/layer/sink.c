@@ -47,7 +47,7 @@ cx_sink_splice(CxSink *self, int fd, guint64 offset, guint64 size, GError **erro
                                 : copy_through_memory(self, fd, offset, size, error);
 }
 
-/* ---- CxFdSink ------------------------------------------------------------------------------ */
+/* ---- CxFdSink -------------------------------------------------------------------------------- */
 
 static gboolean
 fd_sink_write(CxSink *base, const void *data, gsize size, GError **error)

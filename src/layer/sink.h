@@ -5,12 +5,14 @@
 
 G_BEGIN_DECLS
 
-/* Where a stream goes: a file, a hash, a compressor, a layer being ingested.  Embed it as first member. */
+/* Where a stream goes: a file, a hash, a compressor, a layer being ingested.  Embed it as first
+ * member. */
 typedef struct CxSink CxSink;
 struct CxSink {
     /* Takes all of data or fails. */
     gboolean (*write)(CxSink *self, const void *data, gsize size, GError **error);
-    /* Optional: takes size bytes of fd from offset without passing them through the caller.  NULL: read and write. */
+    /* Optional: takes size bytes of fd from offset without passing them through the caller.  NULL:
+     * read and write. */
     gboolean (*splice)(CxSink *self, int fd, guint64 offset, guint64 size, GError **error);
 };
 

@@ -6,8 +6,7 @@
 #include "layer/tar-reader.h"
 #include "layer/test-tar.h"
 
-/* ---- paths that are refused ---------------------------------------------------------------------
- */
+/* ---- paths that are refused ------------------------------------------------------------------ */
 
 /* Bytes and components of a path: so many x, in components of so many. */
 static char *
@@ -106,8 +105,7 @@ test_short_paths(void)
     }
 }
 
-/* ---- archives that are refused ------------------------------------------------------------------
- */
+/* ---- archives that are refused --------------------------------------------------------------- */
 
 static void
 make_dotdot_prefix(GByteArray *tar)

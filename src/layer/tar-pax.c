@@ -193,8 +193,7 @@ set_mtime(CxPax *self, Text value, GError **error)
     return TRUE;
 }
 
-/* ---- sparse files (GNU tar manual, "Storing Sparse Files") --------------------------------------
- */
+/* ---- sparse files (GNU tar manual, "Storing Sparse Files") ----------------------------------- */
 
 /* Formats 0.x say nothing or 0; 1.0 is the one with the map in front of the data. */
 static gboolean
@@ -271,8 +270,7 @@ set_sparse_map(CxPax *self, Text value, GError **error)
     return TRUE;
 }
 
-/* ---- extended attributes ------------------------------------------------------------------------
- */
+/* ---- extended attributes --------------------------------------------------------------------- */
 
 /* What one costs against the limit: its bytes, and something for keeping it at all. */
 #define XATTR_OVERHEAD 32
@@ -379,8 +377,7 @@ set_xattr(CxPax *self,
     return put_xattr(self, cx_xattr_new(plain->str, bytes, n_bytes), limits, error);
 }
 
-/* ---- records ------------------------------------------------------------------------------------
- */
+/* ---- records --------------------------------------------------------------------------------- */
 
 static const struct {
     const char *key;

@@ -8,8 +8,7 @@
 #include "layer/tar-reader.h"
 #include "layer/test-tar.h"
 
-/* ---- what other programs write ------------------------------------------------------------------
- */
+/* ---- what other programs write --------------------------------------------------------------- */
 
 static GByteArray *
 inflate_file(const char *path)
@@ -89,8 +88,7 @@ test_truncated(gconstpointer data)
     }
 }
 
-/* ---- archives that are well, if odd -------------------------------------------------------------
- */
+/* ---- archives that are well, if odd ---------------------------------------------------------- */
 
 static void
 make_paths(GByteArray *tar)

@@ -89,8 +89,7 @@ cx_tar_reader_get_offset(const CxTarReader *self)
     return self->header;
 }
 
-/* ---- bytes --------------------------------------------------------------------------------------
- */
+/* ---- bytes ----------------------------------------------------------------------------------- */
 
 static gboolean
 is_zero_block(const CxTarHeader *header)
@@ -100,8 +99,7 @@ is_zero_block(const CxTarHeader *header)
     return header->name[0] == '\0' && memcmp(header, &zero, sizeof zero) == 0;
 }
 
-/* ---- fields of a header -------------------------------------------------------------------------
- */
+/* ---- fields of a header ---------------------------------------------------------------------- */
 
 static gboolean
 check_sum(const CxTarHeader *header, GError **error)
@@ -133,8 +131,7 @@ prefix_size(const CxTarHeader *header)
     return 0;
 }
 
-/* ---- paths --------------------------------------------------------------------------------------
- */
+/* ---- paths ----------------------------------------------------------------------------------- */
 
 /* Makes path clean in place: relative, no empty and no "." parts. */
 static gboolean
@@ -227,8 +224,7 @@ read_link(CxTarReader *self, const CxTarHeader *header, GError **error)
     return TRUE;
 }
 
-/* ---- one entry ----------------------------------------------------------------------------------
- */
+/* ---- one entry ------------------------------------------------------------------------------- */
 
 static gboolean
 entry_type(char flag, gboolean is_folder_name, CxEntryType *out_type)
@@ -443,8 +439,7 @@ read_entry(CxTarReader *self, const CxTarHeader *header, GError **error)
     return TRUE;
 }
 
-/* ---- headers about headers ----------------------------------------------------------------------
- */
+/* ---- headers about headers ------------------------------------------------------------------- */
 
 /* A long name ends at its first zero byte; nothing may hide behind it. */
 static gboolean
@@ -512,8 +507,7 @@ is_extended_type(char type)
            type == CX_TAR_GNU_LONG_LINK;
 }
 
-/* ---- the pass -----------------------------------------------------------------------------------
- */
+/* ---- the pass -------------------------------------------------------------------------------- */
 
 /* Reads the header at self->next into self->block and steps over it; *out_end tells that there is
  * none. */

@@ -54,8 +54,7 @@ cx_tar_writer_get_count(const CxTarWriter *self)
     return self->n_entries;
 }
 
-/* ---- pax records --------------------------------------------------------------------------------
- */
+/* ---- pax records ----------------------------------------------------------------------------- */
 
 static guint
 count_digits(gsize number)
@@ -121,8 +120,7 @@ is_ascii(const char *text)
     return TRUE;
 }
 
-/* ---- the ustar header ---------------------------------------------------------------------------
- */
+/* ---- the ustar header ------------------------------------------------------------------------ */
 
 /* Fits path into name and prefix, cut at the last slash that lets the prefix fit. */
 static gboolean
@@ -231,8 +229,7 @@ append_pax(CxTarWriter *self)
     append_zeros(self->headers, padding_of(self->records->len));
 }
 
-/* ---- one entry ----------------------------------------------------------------------------------
- */
+/* ---- one entry ------------------------------------------------------------------------------- */
 
 /* Path and link, each in the header or in a record. */
 static void

@@ -10,8 +10,7 @@
 #include "base/fd.h"
 #include "layer/tar-reader.h"
 
-/* ---- archives by hand ---------------------------------------------------------------------------
- */
+/* ---- archives by hand ------------------------------------------------------------------------ */
 
 void
 cx_test_tar_add_bytes(GByteArray *tar, const void *data, gsize size)
@@ -113,8 +112,7 @@ cx_test_tar_add_end(GByteArray *tar)
     g_byte_array_append(tar, zeros, sizeof zeros);
 }
 
-/* ---- reading them -------------------------------------------------------------------------------
- */
+/* ---- reading them ---------------------------------------------------------------------------- */
 
 static void
 describe_content(GString *out, int fd, const CxEntry *entry)

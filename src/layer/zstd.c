@@ -27,8 +27,7 @@ free_compressor(ZSTD_CCtx *compressor)
 }
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Compressor, free_compressor)
 
-/* ---- decoding -----------------------------------------------------------------------------------
- */
+/* ---- decoding -------------------------------------------------------------------------------- */
 
 /* One call of the library.  *out_pending is 0 when a frame is complete. */
 static gboolean
@@ -79,8 +78,7 @@ cx_zstd_decode(CxSource *source, CxDrain *drain, GError **error)
     }
 }
 
-/* ---- encoding -----------------------------------------------------------------------------------
- */
+/* ---- encoding -------------------------------------------------------------------------------- */
 
 typedef struct {
     CxSink *next;    /* borrowed */

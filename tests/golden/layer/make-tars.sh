@@ -1,9 +1,9 @@
-#!/bin/sh
+#!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Makes the archives of this folder anew, as root, with whatever GNU tar, bsdtar, busybox, python3 and go are installed.
 # They are kept so that the reader is tested against programs that the testing machine need not have.  What each must
 # read as stands beside it in NAME.txt, which "CX_REFRESH=1 layer-tar-reader" writes.
-set -eu
+set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -34,16 +34,16 @@ find . -exec touch -h -d '2021-03-04T05:06:07.123456789Z' {} +
 touch -d '1969-12-31T23:59:58Z' empty
 cd ..
 
-list="escape file hard long-link null pipe sparse hole ünïcode empty $hundred"
-tar -C t -S --format=gnu -cf gnu-tar-gnu.tar $list
-tar -C t -S --format=oldgnu -cf gnu-tar-oldgnu.tar $list
+list=(escape file hard long-link null pipe sparse hole ünïcode empty "$hundred")
+tar -C t -S --format=gnu -cf gnu-tar-gnu.tar "${list[@]}"
+tar -C t -S --format=oldgnu -cf gnu-tar-oldgnu.tar "${list[@]}"
 for version in 0.0 0.1 1.0; do
-    tar -C t --xattrs -S --format=pax --sparse-version=$version -cf gnu-tar-pax-$version.tar $list
+    tar -C t --xattrs -S --format=pax --sparse-version=$version -cf gnu-tar-pax-$version.tar "${list[@]}"
 done
 tar -C t --format=ustar -cf gnu-tar-ustar.tar escape file hard null pipe
 tar -C t --format=v7 -cf gnu-tar-v7.tar escape file hard
-bsdtar -C t --format=pax -cf bsdtar-pax.tar $list
-bsdtar -C t --format=gnutar -cf bsdtar-gnutar.tar $list
+bsdtar -C t --format=pax -cf bsdtar-pax.tar "${list[@]}"
+bsdtar -C t --format=gnutar -cf bsdtar-gnutar.tar "${list[@]}"
 bsdtar -C t --format=ustar -cf bsdtar-ustar.tar escape file hard null pipe
 busybox tar -C t -cf busybox.tar escape file hard long-link null pipe ünïcode empty "$hundred"
 
@@ -56,7 +56,7 @@ for name, form in ("ustar", tarfile.USTAR_FORMAT), ("gnu", tarfile.GNU_FORMAT), 
                 continue
             tar.add("t/" + path, path)
 P
-python3 make.py $list
+python3 make.py "${list[@]}"
 
 cat > make.go <<'G'
 package main
@@ -103,7 +103,7 @@ func main() {
 	}
 }
 G
-GOCACHE="$work/go" GO111MODULE=off go run make.go $list
+GOCACHE="$work/go" GO111MODULE=off go run make.go "${list[@]}"
 
 for tar in *.tar; do
     gzip -9n < "$tar" > "$here/$tar.gz"
