@@ -87,7 +87,7 @@ walk_next(Walk *self, gboolean *out_last, gboolean *out_slash)
     const char *start = self->rest + strspn(self->rest, "/");
     gsize length = strcspn(start, "/");
     const char *after = start + length;
-    char *name;
+    char *name, *rest;
 
     if (length == 0)
         return NULL;
@@ -96,8 +96,9 @@ walk_next(Walk *self, gboolean *out_last, gboolean *out_slash)
     *out_slash = *after == '/';
     after += strspn(after, "/");
     *out_last = *after == '\0';
-    g_free(g_steal_pointer(&self->rest));
-    self->rest = g_strdup(after);
+    rest = g_strdup(after);
+    g_free(self->rest);
+    self->rest = rest;
     return name;
 }
 
