@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import subprocess
 import tarfile
 import types
@@ -74,7 +75,9 @@ class BuiltImage:
             below = set(files)
             with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
                 for member in archive.getmembers():
-                    path = "/" + member.name.strip("/").removeprefix("./").removeprefix(".")
+                    path = path_of(member.name)
+                    if path == "/":
+                        continue
                     folder, _, base = path.rpartition("/")
                     if base == ".wh..wh..opq":
                         drop(files, [p for p in below if p.startswith(folder + "/")])
@@ -86,7 +89,7 @@ class BuiltImage:
                             drop(files, [p for p in files if p.startswith(path + "/")])
                         data = archive.extractfile(member).read() if member.isreg() else None
                         if member.islnk():
-                            data = files["/" + member.linkname.strip("/").removeprefix("./")].data
+                            data = files[path_of(member.linkname)].data
                         files[path] = types.SimpleNamespace(info=member, data=data)
         return files
 
@@ -95,7 +98,11 @@ class BuiltImage:
 
     def names(self):
         """Paths in the topmost layer, sorted as they stand."""
-        return ["/" + m.name.strip("/") for m in self.layers[-1]]
+        return [path_of(m.name) for m in self.layers[-1]]
+
+
+def path_of(name):
+    return os.path.normpath("/" + name.lstrip("/"))
 
 
 def drop(files, paths):

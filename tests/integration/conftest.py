@@ -56,6 +56,11 @@ def pytest_runtest_makereport(item, call):
         item.report_call = outcome.get_result()
 
 
+def pytest_configure(config):
+    if not os.access(harness.PROGRAM, os.X_OK) and not config.option.collectonly:
+        pytest.exit("%s is not there: ninja -C build, or set CRUXD" % harness.PROGRAM, 1)
+
+
 def pytest_collection_modifyitems(items):
     if os.geteuid() != 0:
         for item in items:

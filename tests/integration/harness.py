@@ -2,6 +2,7 @@
 """The real program under test: a place for its files, daemons, the wire, the command line, and what may never be left behind."""
 import json
 import os
+import re
 import secrets
 import select
 import shutil
@@ -20,7 +21,7 @@ from built_image import BuiltImage  # noqa: E402
 
 PROGRAM = os.environ.get("CRUXD", str(TOP / "build" / "cruxd"))
 SANITIZED = "asan" in PROGRAM
-PATIENCE = 120 if SANITIZED else 60  # seconds for anything; only a hanging program ever waits that long
+PATIENCE = 60
 NOBODY = 65534
 
 
@@ -113,11 +114,11 @@ class Place:
         return [pid for pid in found if not is_zombie(pid)]
 
     def cgroups(self):
-        """Control groups of ours: made since the test began, or of our instances."""
-        return [group for group in all_cgroups() if self.instance in group or group not in self.older_cgroups]
+        """Control groups of our instances, and of private daemons that died since the test began."""
+        return [group for group in all_cgroups() if self.instance in group or group not in self.older_cgroups and of_the_dead(group)]
 
     def instances(self):
-        return [name for name in all_instances() if self.instance in name or name not in self.older_instances]
+        return [name for name in all_instances() if self.instance in name or name not in self.older_instances and of_the_dead(name)]
 
     def mounts(self):
         with open("/proc/self/mountinfo", encoding="utf-8") as f:
@@ -162,6 +163,12 @@ class Place:
 
 def all_cgroups():
     return [os.path.join(folder, d) for folder, folders, _ in os.walk("/sys/fs/cgroup") for d in folders if d.startswith("cruxd-")]
+
+
+def of_the_dead(name):
+    """Whether this is a private daemon's, which bears its PID, and that one is gone."""
+    found = re.search(r"\bprivate-(\d+)$", name)
+    return found is not None and not os.path.exists("/proc/" + found.group(1))
 
 
 def all_instances():

@@ -173,8 +173,9 @@ def test_archive_form(daemon, place):
 
 
 def test_layer_form(daemon, place):
-    place.write("src/b/file", "x", 0o4751)
-    os.chown(place.context / "src" / "b" / "file", 1234, 1234)
+    path = place.write("src/b/file", "x")
+    os.chown(path, 1234, 1234)
+    path.chmod(0o4751)
     image = daemon.build(stage("file scratch.tar", copy("src /s")))
     names = [m.name for m in image.layers[0]]
     assert names == sorted(names)

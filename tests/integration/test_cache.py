@@ -149,7 +149,7 @@ def test_same_bytes_everywhere(place):
     os.symlink("a", place.context / "src" / "l")
     stages = [stage(B, run("mkdir /made; echo x > /made/x; chmod 700 /made"), name="one", transient=True),
               stage(B, run("echo y > /y; rm /etc/group"), name="two", transient=True),
-              stage(B, copy("src /src"), copy("one:/made /made"), copy("two:/y /y"), run("ls -R / > /list 2> /dev/null; date > /dev/null"))]
+              stage(B, copy("src /src"), copy("one:/made /made"), copy("two:/y /y"), run("ls -R /src /made /etc > /list; date > /dev/null"))]
     first = place.daemon(name="a")
     first.build(*stages, output=str(place.path / "o1"))
     moved = place.path / "moved"
@@ -178,11 +178,11 @@ def test_order_of_a_folder_does_not_matter(daemon, place):
             place.write("%s/f%d" % (name, n), str(n))
     one = daemon.build(stage("file scratch.tar", copy("one /x")), output=str(place.path / "o1"))
     two = daemon.build(stage("file scratch.tar", copy("two /x")), output=str(place.path / "o2"))
-    assert one.digest == two.digest
+    assert one.manifest["layers"] == two.manifest["layers"]
 
 
 def test_hard_links_are_the_same_from_everywhere(daemon, place):
     subprocess.run("mkdir t; echo 1 > t/b; ln t/b t/a; ln t/b t/z; mkdir u; echo 1 > u/z; ln u/z u/a; ln u/z u/b", shell=True, cwd=place.context, check=True)
     one = daemon.build(stage("file scratch.tar", copy("t /x")), output=str(place.path / "o1"))
     two = daemon.build(stage("file scratch.tar", copy("u /x")), output=str(place.path / "o2"))
-    assert one.digest == two.digest
+    assert one.manifest["layers"] == two.manifest["layers"]

@@ -51,7 +51,7 @@ def test_default_capabilities_and_filters(daemon):
 
 
 def test_masked_and_read_only_paths(daemon):
-    lines = printed(daemon, "cat /proc/kcore | head -c 1 | wc -c; echo x > /proc/sys/kernel/hostname; echo x > /sys/kernel/mm/ksm/run; mount -t tmpfs x /mnt; echo $?; unshare -m true; echo $?")
+    lines = printed(daemon, "head -c 1 /proc/kcore 2> /dev/null | wc -c; echo x > /proc/sys/kernel/hostname; echo x > /sys/kernel/mm/ksm/run; mount -t tmpfs x /mnt; echo $?; unshare -m true; echo $?")
     assert lines[0] == "0"
     assert lines[-1] != "0"
     assert any("mount" in line for line in lines)
@@ -111,10 +111,10 @@ def test_no_descriptors_leak_in(daemon):
     assert sorted(line for line in printed(daemon, "ls /proc/self/fd")) in (["0", "1", "2", "3"], ["0", "1", "2"])
 
 
-def test_setuid_programs_work(daemon):
-    image = daemon.build(stage(B, run("cp /bin/busybox /bin/su-box; chmod 4755 /bin/su-box; chmod 777 /tmp; su -s /bin/sh nobody -c '/bin/su-box id -u > /tmp/x'")))
-    assert image.read("/tmp/x").strip() in (b"0", b"65534")
-    assert image.files["/bin/su-box"].info.mode == 0o4755
+def test_setuid_programs_may_work(daemon):
+    image = daemon.build(stage(B, run("cp /bin/busybox /bin/my-su; chmod 4755 /bin/my-su; grep ' / ' /proc/self/mounts > /mount")))
+    assert image.files["/bin/my-su"].info.mode == 0o4755
+    assert b"nosuid" not in image.read("/mount") and b"noexec" not in image.read("/mount")
 
 
 # ---- how it ends --------------------------------------------------------------------------
@@ -124,8 +124,7 @@ def test_setuid_programs_work(daemon):
     ("echo out; echo because >&2; exit 4", ["command failed: exit code 4: ", "because"]),
     ("echo only stdout; exit 5", ["command failed: exit code 5: ", "only stdout"]),
     ("nosuchprogram", ["command failed: exit code 127: ", "nosuchprogram"]),
-    ("kill -9 $$", ["command failed: ", "signal 9"]),
-    ("kill -SEGV $$", ["command failed: ", "signal 11"]),
+    ("sh -c 'kill -9 $$'; exit $?", ["command failed: exit code 137: "]),
     (r"printf 'caf\303\251 \377\376 x' >&2; exit 1", ["command failed: exit code 1: caf\u00e9 \ufffd"]),
     ("printf 'one\\ntwo\\nthree\\n' >&2; exit 1", ["three"]),
     ("(echo if; syntax", ["command failed: exit code 2: "]),
@@ -133,6 +132,17 @@ def test_setuid_programs_work(daemon):
 def test_failures(daemon, command, words):
     message = daemon.refuse(stage(B, run(command), name="app"))
     assert_says(message, 'stage "app": step 1: ', *words)
+
+
+def test_killed_from_outside(place, daemon):
+    with daemon.connect() as connection:
+        connection.send(daemon.build_request(stage(B, run("echo up; exec sleep 1000")), stream=True))
+        connection.wait_event(prints("up"))
+        until(lambda: in_containers(place, "sleep"), "it sleeps")
+        os.kill(in_containers(place, "sleep")[0], 9)
+        answer = connection.answer()
+    assert answer["command"] == "error"
+    assert_says(answer["payload"]["message"], "command failed: ", "signal 9")
 
 
 def test_shell_that_is_not_there(daemon):
@@ -200,13 +210,13 @@ def test_cancelled_within_two_seconds(place, daemon, command):
     assert not place.unfinished()
 
 
-def in_containers(place):
-    """Processes other than the daemon's own that have our files mounted."""
+def in_containers(place, *names):
+    """Processes of steps: those that see our files and bear such names."""
     result = []
     for pid in place.processes():
         try:
             with open("/proc/%d/comm" % pid, encoding="utf-8") as f:
-                if f.read().strip() in ("sh", "sleep", "yes", "busybox"):
+                if f.read().strip() in (names or ("sh", "sleep", "yes", "busybox")):
                     result.append(pid)
         except OSError:
             pass
@@ -279,18 +289,19 @@ def test_equal_steps_of_two_builds_run_once(place, daemon):
 
 # ---- the runtime -----------------------------------------------------------------------------------
 
-def test_no_runtime(place):
-    """Copies still work; a run says what is missing."""
-    daemon = place.daemon("--runtime", "/nonexistent/crun", env={"PATH": "/nonexistent"}, wait=False)
-    if daemon.process.poll() is None:
-        until(lambda: daemon.socket_path.exists() or daemon.process.poll() is not None, "it starts or refuses")
-    if daemon.process.poll() is None:
-        place.write("a")
-        daemon.build(stage("file scratch.tar", copy("a /a")), output=str(place.path / "o"))
-        assert_says(daemon.refuse(stage(B, run("true"))), "crun")
-    else:
-        assert_says(daemon.log(), "crun")
-        daemon.stopped = True
+def test_runtime_that_is_not_there(place):
+    daemon = place.daemon("--runtime", "/nonexistent/crun", wait=False)
+    assert daemon.wait() == 1
+    line = daemon.log().strip().splitlines()[-1]
+    assert_says(line, "error: ", "/nonexistent/crun")
+
+
+def test_no_runtime_at_all(place):
+    """Copies work all the same; a run says what is missing."""
+    daemon = place.daemon(env={"PATH": "/nonexistent"})
+    place.write("a", "A")
+    daemon.build(stage("file scratch.tar", copy("a /a")), output=str(place.path / "o"))
+    assert_says(daemon.refuse(stage(B, run("true"))), "crun")
 
 
 @pytest.mark.parametrize("runtime", ["crun", "runc"])

@@ -221,19 +221,21 @@ def test_store_runs_full(place):
         disk.close()
 
 
-def test_output_is_full(place, daemon):
+def test_output_is_full(place):
     place.write("big", os.urandom(4 << 20))
     disk = SmallDisk(place.out, 2)
     try:
+        daemon = place.daemon()
         message = daemon.refuse(stage("file scratch.tar", copy("big /big")))
         assert_says(message.lower(), "space")
         assert not list(place.out.iterdir())
     finally:
+        place.daemons[0].stop()
         disk.close()
 
 
 @pytest.mark.parametrize("what", ["a file", "under a file", "read-only"])
-def test_output_that_cannot_be(place, daemon, what):
+def test_output_that_cannot_be(place, what):
     output = place.path / "bad"
     mounted = False
     if what == "a file":
@@ -245,6 +247,7 @@ def test_output_that_cannot_be(place, daemon, what):
         output.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "small", str(output)], check=True)
         mounted = True
+    daemon = place.daemon()
     try:
         assert_says(daemon.refuse(stage("file scratch.tar", copy("a /a")), output=str(output)), str(place.path / "bad"))
     finally:
@@ -261,7 +264,7 @@ def test_damaged_database(place):
     assert broken.process.wait(PATIENCE) == 1
     line = broken.log().strip().splitlines()[-1]
     assert line.startswith("error: ")
-    assert_says(line, "meta.db")
+    assert_says(line, str(place.root), "database")
 
 
 def test_a_newer_database_is_left_alone(place):

@@ -96,7 +96,7 @@ def test_missing_fields(daemon, place, field, words, how):
 
 
 def test_build_without_payload(daemon):
-    assert_says(error_of(daemon.ask("build")), "payload")
+    assert_says(error_of(daemon.ask("build")), "missing recipe")
 
 
 @pytest.mark.parametrize("payload", [
