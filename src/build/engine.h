@@ -28,7 +28,7 @@ CxEngine *cx_engine_new(const CxEngineOptions *options, GError **error);
 void cx_engine_free(CxEngine *self); /* no build may be running */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(CxEngine, cx_engine_free)
 
-/* ---- one build ---- */
+/* ---- one build ------------------------------------------------------------------------------- */
 
 typedef enum {
     CX_STEP_STARTED,

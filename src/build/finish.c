@@ -62,8 +62,7 @@ put_document(CxFinish *self, const char *json, CxDigest *out_digest, GError **er
                              out_digest, error);
 }
 
-/* ---- the new layer
- * ------------------------------------------------------------------------------------- */
+/* ---- the new layer --------------------------------------------------------------------------- */
 
 /* A stage that only did one copy has its layer already: the copy's own. */
 static gboolean
@@ -203,8 +202,7 @@ add_layer(CxFinish *self, const CxDigest *diff_id, GError **error)
     return TRUE;
 }
 
-/* ---- config and manifest
- * ------------------------------------------------------------------------------- */
+/* ---- config and manifest --------------------------------------------------------------------- */
 
 /* What a vertex of the output stage is called in the image's history. */
 static void
@@ -312,8 +310,7 @@ name_image(CxFinish *self, GError **error)
                (const CxObject *)(const void *)self->objects->data, self->objects->len, error);
 }
 
-/* ---- image.tar
- * ----------------------------------------------------------------------------------------- */
+/* ---- image.tar ------------------------------------------------------------------------------- */
 
 /* What tells a file that we wrote from any other: nobody can change it without changing this. */
 static CxDigest

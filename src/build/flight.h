@@ -17,7 +17,7 @@ typedef struct CxTicket CxTicket; /* one build's interest in one flight */
 typedef struct {
     CxState *state; /* (owned) */
     gboolean cached;
-    char *why; /* (owned) parts of the key as JSON, for --explain; NULL: none */
+    char *why; /* (owned) for --explain: more than the key alone tells; NULL: nothing */
 } CxOutcome;
 
 void cx_outcome_clear(CxOutcome *self);

@@ -13,6 +13,7 @@
 #include "base/chase.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "build/explain.h"
 #include "build/operation.h"
 #include "layer/pack.h"
 
@@ -29,8 +30,7 @@ mix(const CxJob *job, CxHasher *hasher)
                                                      : &job->plan->root_key);
 }
 
-/* ---- where the source is
- * ------------------------------------------------------------------------------- */
+/* ---- where the source is --------------------------------------------------------------------- */
 
 /* The folder that holds the source and its name there; the last link is followed, inside the root.
  */
@@ -120,8 +120,7 @@ locate(OpenFolder open_folder, gpointer root, const char *path, Source *out_sour
                     LINKS_MAX);
 }
 
-/* ---- keys
- * ---------------------------------------------------------------------------------------------- */
+/* ---- keys ------------------------------------------------------------------------------------ */
 
 static void
 mix_common(const CxJob *job, const char *dest, CxHasher *hasher)
@@ -165,8 +164,7 @@ stage_key(const CxJob *job, const char *dest)
     return cx_hasher_finish(hasher);
 }
 
-/* ---- packing
- * ------------------------------------------------------------------------------------------- */
+/* ---- packing --------------------------------------------------------------------------------- */
 
 static gboolean
 pack_layer(CxJob *job,
@@ -273,6 +271,7 @@ recall_or_pack(CxJob *job,
         !cx_store_remember(store, key, "copy", cx_digest_text(&diff_id).text, &object, 1, error))
         return FALSE;
 
+    out_outcome->why = cx_explain_copy(job, &diff_id);
     finish(job, lease, &diff_id, same && !no_cache, out_outcome);
     return TRUE;
 }

@@ -36,8 +36,7 @@ mix(const CxJob *job, CxHasher *hasher)
         cx_hasher_field_string(hasher, vertex->env[i]);
 }
 
-/* ---- the bundle
- * ---------------------------------------------------------------------------------------- */
+/* ---- the bundle ------------------------------------------------------------------------------ */
 
 /* A running step: everything that must go when it ends. */
 typedef struct {
@@ -160,8 +159,7 @@ make_config(const CxJob *job, Step *step, GError **error)
     return cx_container_spec_to_json(&spec, engine->options.runtime, error);
 }
 
-/* ---- running
- * ------------------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 static gboolean
 launch(const CxJob *job, Step *step, CxPump *pump, GError **error)
@@ -255,8 +253,7 @@ execute(const CxJob *job, CxFlight *flight, Step *step, GCancellable *cancellabl
     return judge(job, &exit, pump, log_name, error);
 }
 
-/* ---- keeping the result
- * -------------------------------------------------------------------------------- */
+/* ---- keeping the result ---------------------------------------------------------------------- */
 
 static gboolean
 is_empty_folder(int dir_fd)

@@ -22,8 +22,7 @@ mix(const CxJob *job, CxHasher *hasher)
     cx_hasher_field_digest(hasher, &job->plan->root_key);
 }
 
-/* ---- what is known of the file
- * ------------------------------------------------------------------------- */
+/* ---- what is known of the file --------------------------------------------------------------- */
 
 static gboolean
 is_settled(const struct stat *st)
@@ -70,8 +69,7 @@ file_key(const CxJob *job, int fd, CxDigest *out_key, gboolean *out_settled, GEr
     return TRUE;
 }
 
-/* ---- manifest and config in the store
- * ------------------------------------------------------------------- */
+/* ---- manifest and config in the store -------------------------------------------------------- */
 
 static CxState *
 state_from_store(CxStore *store, CxLease *lease, const CxDigest *digest, GError **error)
@@ -127,8 +125,7 @@ objects_of_image(CxStore *store,
     return objects;
 }
 
-/* ---- importing
- * ----------------------------------------------------------------------------------------- */
+/* ---- importing ------------------------------------------------------------------------------- */
 
 static void
 hold_blob(gpointer user, const CxDigest *digest)
@@ -146,6 +143,14 @@ hold_layer(gpointer user, const CxDigest *diff_id)
     cx_lease_hold(user, &object);
 }
 
+/* A layer that is in the store already: root may have it for its name, others must show its bytes.
+ */
+static gboolean
+must_show_bytes(gpointer user, const CxDigest *blob, const CxDigest *diff_id)
+{
+    return FALSE;
+}
+
 static gboolean
 import_file(CxJob *job,
             int take_fd,
@@ -157,13 +162,15 @@ import_file(CxJob *job,
 {
     CxStore *store = job->engine->options.store;
     CxImportHooks hooks = {.hold_blob = hold_blob, .hold_layer = hold_layer, .user = lease};
-    const CxLayerLimits *limits = cx_layer_store_get_limits(cx_store_get_layers(store));
-    g_autoptr(CxImageFile) file = cx_image_file_open(take_fd, job->vertex->source, limits, error);
+    g_autoptr(CxImageFile) file =
+        cx_image_file_open(take_fd, job->vertex->source, job->plan->identity, error);
     g_autoptr(CxManifest) manifest = NULL;
     g_autoptr(CxImageConfig) config = NULL;
     g_autofree char *json = NULL;
     CxDigest digest;
 
+    if (cx_identity_get_uid(job->plan->identity) != 0)
+        hooks.may_reuse = must_show_bytes;
     if (file == NULL ||
         !cx_image_file_select(file, &job->plan->graph->platform, &manifest, &config, error) ||
         !cx_image_file_import(file, manifest, config, cx_store_get_blobs(store),

@@ -7,8 +7,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 
-/* ---- CxPlan
- * ------------------------------------------------------------------------------------------- */
+/* ---- CxPlan ---------------------------------------------------------------------------------- */
 
 CxPlan *
 cx_plan_new(const CxBuildRequest *request, CxGraph *take_graph, GError **error)
@@ -66,8 +65,7 @@ cx_plan_open(const CxPlan *plan, const char *path, int open_flags, GError **erro
     return cx_chase_open(plan->root_fd, path, CX_CHASE_BENEATH, open_flags, 0, error);
 }
 
-/* ---- CxJob
- * -------------------------------------------------------------------------------------------- */
+/* ---- CxJob ----------------------------------------------------------------------------------- */
 
 void
 cx_job_free(CxJob *self)

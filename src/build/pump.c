@@ -91,8 +91,7 @@ cx_pump_close_writers(CxPump *self)
         cx_clear_fd(&self->streams[i].writer);
 }
 
-/* ---- carrying
- * ------------------------------------------------------------------------------------------ */
+/* ---- carrying -------------------------------------------------------------------------------- */
 
 static void
 write_log(CxPump *self, const char *data, gsize size)
@@ -241,8 +240,7 @@ cx_pump_has_log(const CxPump *self)
     return self->log_fd >= 0;
 }
 
-/* ---- the tail
- * ------------------------------------------------------------------------------------------ */
+/* ---- the tail -------------------------------------------------------------------------------- */
 
 static void
 append_line(GString *out, const char *line)

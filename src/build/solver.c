@@ -48,8 +48,7 @@ struct Solver {
     GQueue ended; /* of borrowed Node: not yet seen by the solving thread; under lock */
 };
 
-/* ---- events
- * -------------------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 void
 cx_reporter_send(CxReporter *self, const CxStepEvent *event)
@@ -101,6 +100,10 @@ on_done(gpointer user, const CxOutcome *outcome, const GError *error)
     if (outcome != NULL) {
         node->state = cx_state_ref(outcome->state);
         node->cached = outcome->cached;
+        if (outcome->why != NULL) {
+            g_free(node->why);
+            node->why = g_strdup(outcome->why);
+        }
         node->phase = VERTEX_SOLVED;
     } else {
         node->error = g_error_copy(error);
@@ -121,8 +124,7 @@ on_cancelled(GCancellable *cancellable, gpointer user)
     g_mutex_unlock(&solver->lock);
 }
 
-/* ---- starting
- * ------------------------------------------------------------------------------------------ */
+/* ---- starting -------------------------------------------------------------------------------- */
 
 static CxState *
 state_of(const Solver *self, guint vertex)
@@ -131,14 +133,20 @@ state_of(const Solver *self, guint vertex)
 }
 
 static gboolean
-run_job(gpointer job,
+run_job(gpointer data,
         CxFlight *flight,
         CxOutcome *out_outcome,
         GCancellable *cancellable,
         GError **error)
 {
-    return cx_operation_of(((CxJob *)job)->vertex)
-        ->run(job, flight, out_outcome, cancellable, error);
+    CxJob *job = data;
+
+    if (!cx_operation_of(job->vertex)->run(job, flight, out_outcome, cancellable, error))
+        return FALSE;
+
+    if (!out_outcome->cached)
+        cx_explain_note(job);
+    return TRUE;
 }
 
 /* A build without cache shares its work only with others of its kind. */
@@ -168,7 +176,7 @@ start(Solver *self, Node *node)
     job->from = state_of(self, node->vertex->from);
     key = flight_key(job);
     if (self->plan->flags & CX_BUILD_EXPLAIN)
-        node->why = cx_explain_job(job, self->plan->resource);
+        node->why = cx_explain_job(job);
 
     cx_reporter_send(self->reporter, &event);
     node->phase = VERTEX_RUNNING;
@@ -185,8 +193,7 @@ start_what_can(Solver *self)
         start(self, g_queue_pop_head(&self->ready));
 }
 
-/* ---- ending
- * -------------------------------------------------------------------------------------------- */
+/* ---- ending ---------------------------------------------------------------------------------- */
 
 static void
 report_end(Node *node)
@@ -276,8 +283,7 @@ solve_all(Solver *self, GCancellable *cancellable, GError **error)
     return TRUE;
 }
 
-/* ---- the whole
- * ----------------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 static char *
 slug(const char *text)

@@ -213,8 +213,7 @@ cx_state_join_workdir(const CxState *self, const char *workdir)
     return g_strconcat("/", clean, NULL);
 }
 
-/* ---- flattening
- * --------------------------------------------------------------------------------------- */
+/* ---- flattening ------------------------------------------------------------------------------ */
 
 static void
 close_fds(GArray *fds)

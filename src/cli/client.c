@@ -64,8 +64,7 @@ cx_client_close(CxClient *self)
     g_free(self);
 }
 
-/* ---- the private daemon
- * -------------------------------------------------------------------------------- */
+/* ---- the private daemon ---------------------------------------------------------------------- */
 
 /* In the child: serves the one connection, and says on it why if it cannot. */
 static void
@@ -111,8 +110,7 @@ start_private_daemon(const CxCliGlobals *globals, GError **error)
     return client_new(fds[0], pid);
 }
 
-/* ---- opening
- * ------------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 /* Whether the daemon on the instance's socket works on the store that --root names. */
 static gboolean
@@ -153,8 +151,7 @@ cx_client_open(const CxCliGlobals *globals, CxClientFlags flags, GError **error)
                          "no daemon is running on \"%s\" [start one: cruxd start]", path);
 }
 
-/* ---- calling
- * ------------------------------------------------------------------------------------------- */
+/* ---- calling --------------------------------------------------------------------------------- */
 
 /* The next line without its newline, (transfer full), or NULL. */
 static char *

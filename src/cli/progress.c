@@ -46,8 +46,7 @@ running_free(gpointer data)
     g_free(self);
 }
 
-/* ---- the terminal
- * -------------------------------------------------------------------------------------- */
+/* ---- the terminal ---------------------------------------------------------------------------- */
 
 static guint
 terminal_width(void)
@@ -121,8 +120,7 @@ redraw(CxProgress *self)
     draw_running(self);
 }
 
-/* ---- events
- * -------------------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 static const char *
 text(const json_t *payload, const char *key)
@@ -254,8 +252,7 @@ cx_progress_event(CxProgress *self, const json_t *payload)
     redraw(self);
 }
 
-/* ---- life
- * ---------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 CxProgress *
 cx_progress_new(const char *mode, GError **error)

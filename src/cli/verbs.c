@@ -72,8 +72,7 @@ ask(const CxCliGlobals *globals,
     return TRUE;
 }
 
-/* ---- version, status, shutdown
- * ------------------------------------------------------------------------- */
+/* ---- version, status, shutdown --------------------------------------------------------------- */
 
 static gboolean
 run_version(const CxCliGlobals *globals, char **arguments, GError **error)
@@ -113,8 +112,7 @@ run_shutdown(const CxCliGlobals *globals, char **arguments, GError **error)
            cx_client_request(globals, CX_CLIENT_DAEMON_ONLY, "shutdown", NULL, &result, error);
 }
 
-/* ---- doctor
- * -------------------------------------------------------------------------------------------- */
+/* ---- doctor ---------------------------------------------------------------------------------- */
 
 static gboolean
 run_doctor(const CxCliGlobals *globals, char **arguments, GError **error)
@@ -141,8 +139,7 @@ run_doctor(const CxCliGlobals *globals, char **arguments, GError **error)
     return TRUE;
 }
 
-/* ---- images, inspect
- * ----------------------------------------------------------------------------------- */
+/* ---- images, inspect ------------------------------------------------------------------------- */
 
 static gboolean
 run_images(const CxCliGlobals *globals, char **arguments, GError **error)
@@ -187,8 +184,7 @@ run_inspect(const CxCliGlobals *globals, char **arguments, GError **error)
     return TRUE;
 }
 
-/* ---- df, gc
- * -------------------------------------------------------------------------------------------- */
+/* ---- df, gc ---------------------------------------------------------------------------------- */
 
 static gboolean
 run_df(const CxCliGlobals *globals, char **arguments, GError **error)
@@ -261,8 +257,7 @@ run_gc(const CxCliGlobals *globals, char **arguments, GError **error)
     return TRUE;
 }
 
-/* ---- sizes
- * --------------------------------------------------------------------------------------------- */
+/* ---- sizes ----------------------------------------------------------------------------------- */
 
 gboolean
 cx_cli_parse_size(const char *size, guint64 *out_bytes, GError **error)

@@ -32,8 +32,7 @@ build_clear(Build *self)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Build, build_clear)
 
-/* ---- reading the payload
- * ------------------------------------------------------------------------------- */
+/* ---- reading the payload --------------------------------------------------------------------- */
 
 static gboolean
 read_platforms(const json_t *payload, GArray *platforms, GError **error)
@@ -190,8 +189,7 @@ read_build(CxCommands *commands, CxConnection *connection, Build *build, GError 
     return TRUE;
 }
 
-/* ---- events
- * -------------------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 static const char *const event_names[] = {
     [CX_STEP_STARTED] = "step-started", [CX_STEP_LOG] = "step-log",
@@ -238,8 +236,7 @@ send_event(gpointer user, const CxStepEvent *event)
     cx_connection_send(user, line);
 }
 
-/* ---- the command
- * --------------------------------------------------------------------------------------- */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 static json_t *
 describe_images(const GPtrArray *images)

@@ -25,7 +25,7 @@ gboolean cx_commands_run(CxCommands *self,
                          json_t **out_result,
                          GError **error);
 
-/* ---- the handlers, by file ---- */
+/* ---- the handlers, by file ------------------------------------------------------------------- */
 typedef gboolean (*CxCommandHandler)(CxCommands *self,
                                      CxConnection *connection,
                                      json_t **out_result,

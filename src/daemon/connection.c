@@ -46,8 +46,7 @@ connection_free(CxConnection *self)
     g_free(self);
 }
 
-/* ---- sending
- * ------------------------------------------------------------------------------------------- */
+/* ---- sending --------------------------------------------------------------------------------- */
 
 static gboolean
 send_all(int fd, const char *data, gsize size)
@@ -89,8 +88,7 @@ cx_connection_finish(CxConnection *self)
     (void)g_idle_add_full(G_PRIORITY_DEFAULT, on_finished, self, NULL);
 }
 
-/* ---- watching
- * ------------------------------------------------------------------------------------------ */
+/* ---- watching -------------------------------------------------------------------------------- */
 
 /* Only a hang-up counts: a peer that shut down its sending side still waits for the answer. */
 static gboolean
@@ -104,8 +102,7 @@ on_hang_up(gint fd, GIOCondition condition, gpointer data)
     return G_SOURCE_REMOVE;
 }
 
-/* ---- reading
- * ------------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static void
 refuse(CxConnection *self, const GError *error)

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <glib-unix.h>
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -38,14 +39,25 @@ typedef struct {
     CxListener listener;
     guint accept_source; /* 0: not accepting */
     guint idle_source;
+    GThread *sync_thread; /* (owned) or NULL */
     gboolean ending;
     gboolean stuck; /* a request did not end within the grace */
 } Daemon;
 
 static void accept_again(Daemon *self);
 
-/* ---- requests
- * ------------------------------------------------------------------------------------------ */
+/* ---- requests -------------------------------------------------------------------------------- */
+
+/* After a build: the cache stays within its budget, whoever built. */
+static void
+keep_house(Daemon *self, const CxConnection *connection)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (strcmp(cx_connection_get_request(connection)->command, "build") == 0 &&
+        !cx_store_keep_budget(self->host.store, NULL, &error))
+        cx_warning("garbage collection: %s, will try again after the next build", error->message);
+}
 
 /* On a worker thread. */
 static void
@@ -65,19 +77,46 @@ work(gpointer data, gpointer user)
         cx_info("%s: %s", cx_connection_get_request(connection)->command, error->message);
 
     cx_connection_send(connection, line);
+    keep_house(self, connection);
     cx_connection_finish(connection);
 }
 
 static gboolean
-on_idle(gpointer data)
+is_any_working(Daemon *self)
+{
+    GHashTableIter iter;
+    gpointer connection;
+
+    g_hash_table_iter_init(&iter, self->connections);
+    while (g_hash_table_iter_next(&iter, &connection, NULL))
+        if (cx_connection_is_working(connection))
+            return TRUE;
+    return FALSE;
+}
+
+static gpointer
+sync_store(gpointer data)
 {
     Daemon *self = data;
     g_autoptr(GError) error = NULL;
 
-    self->idle_source = 0;
-    if (g_thread_pool_get_num_threads(self->workers) == 0 &&
-        !cx_store_sync(self->host.store, &error))
+    if (!cx_store_sync(self->host.store, &error))
         cx_warning("%s, will try again later", error->message);
+    (void)malloc_trim(0);
+    return NULL;
+}
+
+/* Nothing has happened for a while.  Forcing to disk may take long: not on the main loop. */
+static gboolean
+on_idle(gpointer data)
+{
+    Daemon *self = data;
+
+    self->idle_source = 0;
+    if (self->sync_thread != NULL)
+        (void)g_thread_join(g_steal_pointer(&self->sync_thread));
+    if (!is_any_working(self))
+        self->sync_thread = g_thread_new("sync", sync_store, self);
     return G_SOURCE_REMOVE;
 }
 
@@ -95,19 +134,6 @@ on_request(gpointer user, CxConnection *connection)
     Daemon *self = user;
 
     (void)g_thread_pool_push(self->workers, connection, NULL);
-}
-
-static gboolean
-is_any_working(Daemon *self)
-{
-    GHashTableIter iter;
-    gpointer connection;
-
-    g_hash_table_iter_init(&iter, self->connections);
-    while (g_hash_table_iter_next(&iter, &connection, NULL))
-        if (cx_connection_is_working(connection))
-            return TRUE;
-    return FALSE;
 }
 
 static void
@@ -144,8 +170,7 @@ serve(Daemon *self, int take_fd)
         g_hash_table_add(self->connections, connection);
 }
 
-/* ---- accepting
- * ----------------------------------------------------------------------------------------- */
+/* ---- accepting ------------------------------------------------------------------------------- */
 
 static gboolean
 on_accept_again(gpointer data)
@@ -181,8 +206,7 @@ accept_again(Daemon *self)
         self->accept_source = g_unix_fd_add(self->listener.fd, G_IO_IN, on_acceptable, self);
 }
 
-/* ---- ending
- * -------------------------------------------------------------------------------------------- */
+/* ---- ending ---------------------------------------------------------------------------------- */
 
 static gboolean
 on_grace_over(gpointer data)
@@ -240,8 +264,7 @@ on_signal(gpointer data)
     return G_SOURCE_CONTINUE;
 }
 
-/* ---- starting
- * ------------------------------------------------------------------------------------------ */
+/* ---- starting -------------------------------------------------------------------------------- */
 
 static void
 raise_file_limit(void)
@@ -311,6 +334,8 @@ daemon_close(Daemon *self)
         cx_listener_close(&self->listener);
         _exit(1);
     }
+    if (self->sync_thread != NULL)
+        (void)g_thread_join(self->sync_thread);
     if (self->workers != NULL)
         g_thread_pool_free(self->workers, TRUE, TRUE);
     cx_listener_close(&self->listener);

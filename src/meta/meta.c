@@ -34,8 +34,7 @@ struct CxMeta {
     GHashTable *touched; /* (owned CxDigest): keys used since the last write, under lock */
 };
 
-/* ---- opening
- * ------------------------------------------------------------------------------------------ */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static void
 read_boot_id(char *out_boot)
@@ -98,8 +97,7 @@ cx_meta_open(const char *path, GError **error)
     return g_steal_pointer(&self);
 }
 
-/* ---- transactions
- * ------------------------------------------------------------------------------------- */
+/* ---- transactions ---------------------------------------------------------------------------- */
 
 /* Scope of one change: holds the lock, begins, and rolls back unless committed. */
 typedef struct {
@@ -149,8 +147,7 @@ run_with_text(CxMeta *self, const char *sql, const char *text, GError **error)
     return cx_query_run(&query, error);
 }
 
-/* ---- holds
- * -------------------------------------------------------------------------------------------- */
+/* ---- holds ----------------------------------------------------------------------------------- */
 
 static char *
 record_owner(const CxDigest *key)
@@ -202,8 +199,7 @@ cx_meta_held_objects(CxMeta *self, GError **error)
     return cx_query_is_failed(&query) ? NULL : g_steal_pointer(&held);
 }
 
-/* ---- records
- * ------------------------------------------------------------------------------------------ */
+/* ---- records --------------------------------------------------------------------------------- */
 
 static GArray *
 objects_of(CxMeta *self, const char *owner, GError **error)
@@ -381,8 +377,7 @@ cx_meta_count(CxMeta *self, CxMetaTotals *out_totals, GError **error)
            read_number(self, "SELECT count(DISTINCT name) FROM image", &out_totals->images, error);
 }
 
-/* ---- images
- * ------------------------------------------------------------------------------------------- */
+/* ---- images ---------------------------------------------------------------------------------- */
 
 void
 cx_image_row_free(CxImageRow *self)
@@ -469,8 +464,7 @@ cx_meta_remove_image(CxMeta *self, const char *name, gboolean *out_found, GError
     return TRUE;
 }
 
-/* ---- durability
- * --------------------------------------------------------------------------------------- */
+/* ---- durability ------------------------------------------------------------------------------ */
 
 GArray *
 cx_meta_list_suspects(CxMeta *self, GError **error)
@@ -535,8 +529,7 @@ cx_meta_has_unsynced(CxMeta *self)
     return self->unsynced;
 }
 
-/* ---- explain
- * ------------------------------------------------------------------------------------------ */
+/* ---- explain --------------------------------------------------------------------------------- */
 
 char *
 cx_meta_get_place(CxMeta *self, const char *place, GError **error)

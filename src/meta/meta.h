@@ -22,7 +22,7 @@ CxMeta *cx_meta_open(const char *path, GError **error);
 void cx_meta_close(CxMeta *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(CxMeta, cx_meta_close)
 
-/* ---- cache records ---- */
+/* ---- cache records --------------------------------------------------------------------------- */
 
 /* The value under key and the objects it holds (of CxObject), or NULL with error unset when there
  * is none.  (transfer full) */
@@ -47,7 +47,7 @@ typedef struct {
 } CxMetaTotals;
 gboolean cx_meta_count(CxMeta *self, CxMetaTotals *out_totals, GError **error);
 
-/* ---- images ---- */
+/* ---- images ---------------------------------------------------------------------------------- */
 typedef struct {
     char *name;
     char *platform;
@@ -68,7 +68,7 @@ gboolean cx_meta_put_image(CxMeta *self,
 GPtrArray *cx_meta_list_images(CxMeta *self, const char *name_or_null, GError **error);
 gboolean cx_meta_remove_image(CxMeta *self, const char *name, gboolean *out_found, GError **error);
 
-/* ---- holds and durability ---- */
+/* ---- holds and durability -------------------------------------------------------------------- */
 
 /* Texts of all objects that an image or record holds: a set of owned strings. */
 GHashTable *cx_meta_held_objects(CxMeta *self, GError **error);
@@ -82,7 +82,7 @@ gboolean cx_meta_drop_holders(CxMeta *self, const CxObject *object, GError **err
 gboolean cx_meta_mark_synced(CxMeta *self, GError **error);
 gboolean cx_meta_has_unsynced(CxMeta *self);
 
-/* ---- explain ---- */
+/* ---- explain --------------------------------------------------------------------------------- */
 char *cx_meta_get_place(CxMeta *self, const char *place, GError **error); /* NULL: none */
 gboolean cx_meta_put_place(CxMeta *self, const char *place, const char *value, GError **error);
 

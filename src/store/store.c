@@ -15,9 +15,11 @@
 #include "store/store-private.h"
 
 #define LOCK_POLL_US (20 * 1000)
+/* The mark of an owner that has not closed the store.  One that is there at opening belongs to an
+ * owner that was killed, and what it had published without a name is garbage. */
+#define OPEN_MARK "open"
 
-/* ---- opening
- * ------------------------------------------------------------------------------------------ */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static gboolean
 open_root(CxStore *self, const char *path, GError **error)
@@ -82,6 +84,8 @@ clear_unfinished(CxStore *self, GError **error)
 static gboolean
 open_rooms(CxStore *self, const CxStoreOptions *options, GError **error)
 {
+    const CxLayerLimits *limits =
+        options->limits != NULL ? options->limits : &cx_layer_limits_default;
     g_autofree char *database = g_build_filename(self->path, "meta.db", NULL);
 
     self->meta = cx_meta_open(database, error);
@@ -89,8 +93,7 @@ open_rooms(CxStore *self, const CxStoreOptions *options, GError **error)
         return FALSE;
 
     self->blobs = cx_blob_store_open(self->root_fd, error);
-    self->layers =
-        self->blobs == NULL ? NULL : cx_layer_store_open(self->root_fd, options->limits, error);
+    self->layers = self->blobs == NULL ? NULL : cx_layer_store_open(self->root_fd, limits, error);
     if (self->layers == NULL)
         return FALSE;
 
@@ -154,6 +157,21 @@ drop_suspects(CxStore *self, GError **error)
     return TRUE;
 }
 
+static gboolean
+collect_after_crash(CxStore *self, GCancellable *cancellable, GError **error)
+{
+    cx_autofd int fd =
+        openat(self->root_fd, OPEN_MARK, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    CxGcReport report;
+
+    if (fd >= 0)
+        return TRUE;
+    if (errno != EEXIST)
+        return cx_throw_errno(error, OPEN_MARK);
+
+    return cx_store_gc(self, 0, &report, cancellable, error);
+}
+
 CxStore *
 cx_store_open(const CxStoreOptions *options, GCancellable *cancellable, GError **error)
 {
@@ -173,6 +191,10 @@ cx_store_open(const CxStoreOptions *options, GCancellable *cancellable, GError *
         return NULL;
     }
     self->cache_bytes = options->cache_bytes != 0 ? options->cache_bytes : default_budget(self);
+    if (!collect_after_crash(self, cancellable, error)) {
+        cx_store_close(self, FALSE);
+        return NULL;
+    }
     return self;
 }
 
@@ -191,6 +213,8 @@ cx_store_close(CxStore *self, gboolean sync)
     g_clear_pointer(&self->leases, g_hash_table_unref);
     g_mutex_clear(&self->lease_lock);
     g_rw_lock_clear(&self->publication);
+    if (self->lock_fd >= 0 && self->logs_fd >= 0)
+        (void)unlinkat(self->root_fd, OPEN_MARK, 0);
     cx_clear_fd(&self->logs_fd);
     cx_clear_fd(&self->tmp_fd);
     cx_clear_fd(&self->lock_fd);
@@ -199,8 +223,7 @@ cx_store_close(CxStore *self, gboolean sync)
     g_free(self);
 }
 
-/* ---- parts
- * -------------------------------------------------------------------------------------------- */
+/* ---- parts ----------------------------------------------------------------------------------- */
 
 CxBlobStore *
 cx_store_get_blobs(CxStore *self)
@@ -264,8 +287,7 @@ cx_store_has_object(CxStore *self, const CxObject *object)
     g_return_val_if_reached(FALSE);
 }
 
-/* ---- the cache
- * ---------------------------------------------------------------------------------------- */
+/* ---- the cache ------------------------------------------------------------------------------- */
 
 void
 cx_store_publish_begin(CxStore *self)
@@ -348,8 +370,7 @@ cx_store_sync(CxStore *self, GError **error)
     return cx_meta_mark_synced(self->meta, error);
 }
 
-/* ---- garbage
- * ------------------------------------------------------------------------------------------ */
+/* ---- garbage --------------------------------------------------------------------------------- */
 
 /* Removes the object unless somebody holds it now.  The writer side of the publication lock makes
  * that one step. */
@@ -481,4 +502,70 @@ cx_store_usage(CxStore *self, CxStoreUsage *out_usage, GError **error)
     usage.log_bytes = cx_tree_usage_at(self->root_fd, "logs");
     *out_usage = usage;
     return TRUE;
+}
+
+/* ---- the budget ------------------------------------------------------------------------------ */
+
+typedef struct {
+    char *name; /* (owned) */
+    gint64 changed;
+    guint64 bytes;
+} LogFile;
+
+static void
+log_file_free(gpointer data)
+{
+    g_free(((LogFile *)data)->name);
+    g_free(data);
+}
+
+static gint
+newest_first(gconstpointer a, gconstpointer b)
+{
+    const LogFile *x = *(const LogFile *const *)a, *y = *(const LogFile *const *)b;
+
+    return x->changed < y->changed ? 1 : x->changed > y->changed ? -1 : strcmp(x->name, y->name);
+}
+
+static void
+trim_logs(CxStore *self)
+{
+    g_autofree char *path = g_build_filename(self->path, "logs", NULL);
+    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+    g_autoptr(GPtrArray) files = g_ptr_array_new_with_free_func(log_file_free);
+    guint64 kept = 0;
+    const char *name;
+
+    while (dir != NULL && (name = g_dir_read_name(dir)) != NULL) {
+        struct stat st;
+
+        if (fstatat(self->logs_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+            LogFile *file = g_new(LogFile, 1);
+
+            *file = (LogFile){g_strdup(name), st.st_mtim.tv_sec, (guint64)st.st_blocks * 512};
+            g_ptr_array_add(files, file);
+        }
+    }
+    g_ptr_array_sort(files, newest_first);
+    for (guint i = 0; i < files->len; i++) {
+        const LogFile *file = g_ptr_array_index(files, i);
+
+        kept += file->bytes;
+        if (kept > CX_STORE_LOGS_MAX && i > 0)
+            (void)unlinkat(self->logs_fd, file->name, 0);
+    }
+}
+
+gboolean
+cx_store_keep_budget(CxStore *self, GCancellable *cancellable, GError **error)
+{
+    CxMetaTotals totals;
+    CxGcReport report;
+
+    trim_logs(self);
+    if (!cx_meta_count(self->meta, &totals, error))
+        return FALSE;
+
+    return totals.record_bytes <= self->cache_bytes ||
+           cx_store_gc(self, 0, &report, cancellable, error);
 }

@@ -20,6 +20,9 @@ typedef struct CxStore CxStore;
 /* Default byte budget of the cache: a quarter of the file system, at most this. */
 #define CX_STORE_CACHE_MAX (G_GUINT64_CONSTANT(20) << 30)
 
+/* Logs of steps, oldest dropped beyond this many bytes. */
+#define CX_STORE_LOGS_MAX (G_GUINT64_CONSTANT(512) << 20)
+
 typedef struct {
     const char *path;            /* absolute; made 0700 if missing */
     const char *snapshotter;     /* NULL: the best that works */
@@ -42,7 +45,7 @@ const char *cx_store_get_path(CxStore *self);
 int cx_store_get_tmp_fd(CxStore *self);  /* <root>/tmp, borrowed */
 int cx_store_get_logs_fd(CxStore *self); /* <root>/logs, borrowed */
 
-/* ---- leases ---- */
+/* ---- leases ---------------------------------------------------------------------------------- */
 
 /* Keeps objects from being collected while somebody works with them.  Shared; any thread. */
 typedef struct CxLease CxLease;
@@ -58,7 +61,7 @@ void cx_lease_hold(CxLease *self, const CxObject *object);
 void cx_store_publish_begin(CxStore *self);
 void cx_store_publish_end(CxStore *self);
 
-/* ---- the cache ---- */
+/* ---- the cache ------------------------------------------------------------------------------- */
 
 /* The value remembered under key, its objects held by lease; NULL with error unset when it is not
  * known.  A record whose objects are gone is forgotten. */
@@ -72,7 +75,7 @@ gboolean cx_store_remember(CxStore *self,
                            guint n_objects,
                            GError **error);
 
-/* ---- housekeeping ---- */
+/* ---- housekeeping ---------------------------------------------------------------------------- */
 
 typedef enum {
     CX_GC_ALL = 1 << 1,     /* the whole cache, not just what is over the budget */
@@ -90,6 +93,10 @@ gboolean cx_store_gc(CxStore *self,
                      CxGcReport *out_report,
                      GCancellable *cancellable,
                      GError **error);
+
+/* Collects when the cache has outgrown its budget, and drops the oldest logs beyond
+ * CX_STORE_LOGS_MAX; else costs next to nothing.  For the end of a build. */
+gboolean cx_store_keep_budget(CxStore *self, GCancellable *cancellable, GError **error);
 
 typedef struct {
     CxMetaTotals meta;
