@@ -615,7 +615,7 @@ update_folder(CxDraft *self, guint32 folder, const CxEntry *entry, GError **erro
         return FALSE;
 
     inode.data = cx_draft_inode(self, folder)->data;
-    inode.flags = cx_draft_inode(self, folder)->flags & CX_DRAFT_OPAQUE;
+    inode.flags = cx_draft_inode(self, folder)->flags & (CX_DRAFT_OPAQUE | CX_DRAFT_WHITEOUTS);
     *cx_draft_inode(self, folder) = inode;
     return TRUE;
 }
@@ -676,6 +676,7 @@ add_whiteout(CxDraft *self, guint32 folder, const char *text, GError **error)
             cx_draft_inode(self, inode)->flags |= CX_DRAFT_OPAQUE;
         return TRUE;
     }
+    cx_draft_inode(self, folder)->flags |= CX_DRAFT_WHITEOUTS;
     return new_inode(self, S_IFCHR, &inode, error) &&
            add_name(self, folder, text, strlen(text), inode, error);
 }

@@ -28,7 +28,8 @@ typedef enum {
     CX_DRAFT_OPAQUE = 1 << 1,
     CX_DRAFT_IMPLICIT = 1 << 2,
     CX_DRAFT_SPARSE = 1 << 3,
-    CX_DRAFT_WRITTEN = 1 << 4, /* for who writes it */
+    CX_DRAFT_WHITEOUTS = 1 << 4, /* a folder that holds some */
+    CX_DRAFT_WRITTEN = 1 << 5,   /* for who writes it */
 } CxDraftFlags;
 
 typedef struct {

@@ -115,11 +115,21 @@ round_up(gsize value, gsize multiple)
     return (value + multiple - 1) / multiple * multiple;
 }
 
-/* An xattr "trusted.…" with the value "y". */
-static gsize
-mark_size(const char *name)
+/* What overlayfs shall know of an inode, as xattrs. */
+static const struct {
+    guint16 flag;
+    const char *name;
+    const char *value;
+} marks[] = {
+    {CX_DRAFT_OPAQUE,    CX_OVERLAY_OPAQUE,    "y"},
+    {CX_DRAFT_IMPLICIT,  CX_OVERLAY_IMPLICIT,  "y"},
+    {CX_DRAFT_WHITEOUTS, CX_OVERLAY_WHITEOUTS, "" },
+};
+
+static const char *
+bare_name(const char *name)
 {
-    return round_up(sizeof(CxErofsXattrEntry) + strlen(name) - strlen("trusted.") + 1, 4);
+    return name + strlen("trusted.");
 }
 
 static const CxDraftXattrs *
@@ -133,10 +143,11 @@ xattrs_size(const Writer *self, const CxDraftInode *inode)
 {
     gsize size = inode->xattrs == 0 ? 0 : peek_xattrs(self, inode)->size;
 
-    if (inode->flags & CX_DRAFT_OPAQUE)
-        size += mark_size(CX_OVERLAY_OPAQUE);
-    if (inode->flags & CX_DRAFT_IMPLICIT)
-        size += mark_size(CX_OVERLAY_IMPLICIT);
+    for (gsize i = 0; i < G_N_ELEMENTS(marks); i++)
+        if (inode->flags & marks[i].flag)
+            size += round_up(sizeof(CxErofsXattrEntry) + strlen(bare_name(marks[i].name)) +
+                                 strlen(marks[i].value),
+                             4);
     return size == 0 ? 0 : size + sizeof(CxErofsXattrHeader);
 }
 
@@ -234,14 +245,15 @@ place_inode(Writer *self, CxDraftInode *inode, GError **error)
  * ------------------------------------------------------------------------------------------- */
 
 static gboolean
-put_mark(Writer *self, const char *name, GError **error)
+put_mark(Writer *self, const char *name, const char *value, GError **error)
 {
-    const char *bare = name + strlen("trusted.");
-    CxErofsXattrEntry entry = {(guint8)strlen(bare), CX_EROFS_XATTR_TRUSTED, GUINT16_TO_LE(1)};
+    const char *bare = bare_name(name);
+    CxErofsXattrEntry entry = {(guint8)strlen(bare), CX_EROFS_XATTR_TRUSTED,
+                               GUINT16_TO_LE((guint16)strlen(value))};
 
     return stream_put(&self->inodes, &entry, sizeof entry, error) &&
            stream_put(&self->inodes, bare, strlen(bare), error) &&
-           stream_put(&self->inodes, "y", 1, error) &&
+           stream_put(&self->inodes, value, strlen(value), error) &&
            stream_pad_to(&self->inodes, round_up(stream_tell(&self->inodes), 4), error);
 }
 
@@ -260,9 +272,10 @@ put_xattrs(Writer *self, const CxDraftInode *inode, GError **error)
         if (!stream_put(&self->inodes, xattrs->entries, xattrs->size, error))
             return FALSE;
     }
-    if (inode->flags & CX_DRAFT_OPAQUE && !put_mark(self, CX_OVERLAY_OPAQUE, error))
-        return FALSE;
-    return !(inode->flags & CX_DRAFT_IMPLICIT) || put_mark(self, CX_OVERLAY_IMPLICIT, error);
+    for (gsize i = 0; i < G_N_ELEMENTS(marks); i++)
+        if (inode->flags & marks[i].flag && !put_mark(self, marks[i].name, marks[i].value, error))
+            return FALSE;
+    return TRUE;
 }
 
 /* The field of an inode that means something else in each layout. */

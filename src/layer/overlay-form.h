@@ -11,6 +11,10 @@ G_BEGIN_DECLS
 
 #define CX_OVERLAY_OPAQUE                                                                          \
     "trusted.overlay.opaque" /* "y": hides the folder of this name in the layers below */
+/* Empty, on a folder that holds whiteouts: overlayfs then looks for them when it lists the folder
+ * even if no layer below has it (to overlayfs this is a folder that was copied from below, nobody
+ * knows where). */
+#define CX_OVERLAY_WHITEOUTS "trusted.overlay.origin"
 /* Ours, in overlayfs's own name space so that a merged mount does not show it: "y" on a folder that
  * no entry of the layer describes, made only because something lies in it. */
 #define CX_OVERLAY_IMPLICIT "trusted.overlay.implicit"
