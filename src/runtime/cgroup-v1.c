@@ -88,7 +88,8 @@ open_v1(CxCgroups *self, GError **error)
     return TRUE;
 }
 
-/* ---- limits ---------------------------------------------------------------------------------- */
+/* ---- limits
+ * ------------------------------------------------------------------------------------------- */
 
 static char *
 make_folder(const CxCgroups *self, CxCgroup *group, CxController controller, GError **error)

@@ -109,7 +109,8 @@ open_v2(CxCgroups *self, GError **error)
     return TRUE;
 }
 
-/* ---- limits ---------------------------------------------------------------------------------- */
+/* ---- limits
+ * ------------------------------------------------------------------------------------------- */
 
 static gboolean
 set_limits(const char *folder, const CxLimits *limits, GError **error)

@@ -56,7 +56,8 @@ cx_container_id_check(const char *id, GError **error)
     return TRUE;
 }
 
-/* ---- finding one ----------------------------------------------------------------------------- */
+/* ---- finding one
+ * -------------------------------------------------------------------------------------- */
 
 /* crun and runc copy their program at every start, so that a container cannot write to it, and run
  * the copy: twice the work of starting.  They leave that out when they are run from a sealed memfd,
@@ -331,7 +332,8 @@ cx_runtime_get_program_fd(const CxRuntime *self)
     return self->sealed_fd;
 }
 
-/* ---- what is on disk ------------------------------------------------------------------------- */
+/* ---- what is on disk
+ * ---------------------------------------------------------------------------------- */
 
 static char *
 dup_log_path(const CxRuntime *self, const char *id)
@@ -400,7 +402,8 @@ cx_runtime_list(const CxRuntime *self)
     return g_strv_builder_end(ids);
 }
 
-/* ---- a call: its arguments ------------------------------------------------------------------- */
+/* ---- a call: its arguments
+ * ----------------------------------------------------------------------------- */
 
 static const char *const verbs[] = {
     [CX_RUNTIME_CREATE] = "create", [CX_RUNTIME_RUN] = "run",   [CX_RUNTIME_START] = "start",
@@ -469,7 +472,8 @@ make_argv(const CxRuntime *self, const CxRuntimeCall *call, const char *log_path
     return argv;
 }
 
-/* ---- a call: its start ----------------------------------------------------------------------- */
+/* ---- a call: its start
+ * -------------------------------------------------------------------------------- */
 
 /* The descriptors 3… that the container shall keep are the ones of our own process (keeper.h has
  * none). */
@@ -542,7 +546,8 @@ cx_runtime_begin(CxRuntime *self, const CxRuntimeCall *call, GError **error)
     return cx_process_spawn(&spawn, error);
 }
 
-/* ---- a call: its end ------------------------------------------------------------------------- */
+/* ---- a call: its end
+ * ---------------------------------------------------------------------------------- */
 
 /* Digits and at most one newline, nothing else. */
 static gboolean
@@ -677,7 +682,8 @@ cx_runtime_judge(CxRuntime *self,
     return call->verb != CX_RUNTIME_STATE || read_state(self, call->id, out_answer, error);
 }
 
-/* ---- the blocking calls ---------------------------------------------------------------------- */
+/* ---- the blocking calls
+ * ------------------------------------------------------------------------------- */
 
 static gboolean
 wait_and_judge(CxRuntime *self,

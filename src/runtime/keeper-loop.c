@@ -115,7 +115,8 @@ signal_pidfd(int pidfd, int signal)
         (void)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0);
 }
 
-/* ---- events ---------------------------------------------------------------------------------- */
+/* ---- events
+ * ------------------------------------------------------------------------------------------- */
 
 static void
 send_event(Keeper *self, const CxKeeperEvent *event)
@@ -156,7 +157,8 @@ send_settled(Keeper *self, const Step *step)
     send_event(self, &event);
 }
 
-/* ---- strays ---------------------------------------------------------------------------------- */
+/* ---- strays
+ * ------------------------------------------------------------------------------------------- */
 
 /* With a known pid: the step it belongs to. */
 static Step *
@@ -254,7 +256,8 @@ reap_strays(Keeper *self)
     }
 }
 
-/* ---- phases ---------------------------------------------------------------------------------- */
+/* ---- phases
+ * ------------------------------------------------------------------------------------------- */
 
 static gboolean
 begin_call(Keeper *self, Step *step, CxRuntimeCall call, GError **error)
@@ -488,7 +491,8 @@ cancel(Step *step)
         step->deadline = MIN(step->deadline, in_ms(CANCEL_DEADLINE_MS));
 }
 
-/* ---- requests -------------------------------------------------------------------------------- */
+/* ---- requests
+ * ----------------------------------------------------------------------------------------- */
 
 static gboolean
 has_entered(const Keeper *self, int fd)
@@ -652,7 +656,8 @@ handle_request(Keeper *self)
     return TRUE;
 }
 
-/* ---- the loop -------------------------------------------------------------------------------- */
+/* ---- the loop
+ * ----------------------------------------------------------------------------------------- */
 
 static void
 drop_gone(Keeper *self)

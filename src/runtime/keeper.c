@@ -60,7 +60,8 @@ keeper_unref(CxKeeper *self)
     g_free(self);
 }
 
-/* ---- events from the keeper; all with the lock held ------------------------------------------ */
+/* ---- events from the keeper; all with the lock held
+ * ------------------------------------------------------ */
 
 static void
 mark_ended(CxStepProcess *step)
@@ -99,7 +100,8 @@ handle_event(CxStepProcess *step, const CxKeeperEvent *event)
     }
 }
 
-/* ---- the keeper died ------------------------------------------------------------------------- */
+/* ---- the keeper died
+ * ---------------------------------------------------------------------------------- */
 
 static gboolean
 is_in_our_pid_namespace(pid_t pid)
@@ -175,7 +177,8 @@ mourn(CxKeeper *self)
     g_mutex_unlock(&self->lock);
 }
 
-/* ---- the reader ------------------------------------------------------------------------------ */
+/* ---- the reader
+ * --------------------------------------------------------------------------------------- */
 
 static gpointer
 read_events(gpointer data)
@@ -205,7 +208,8 @@ read_events(gpointer data)
     return NULL;
 }
 
-/* ---- start and stop -------------------------------------------------------------------------- */
+/* ---- start and stop
+ * ----------------------------------------------------------------------------------- */
 
 static int
 open_lock(CxRuntime *runtime, GError **error)
@@ -266,7 +270,8 @@ cx_keeper_stop(CxKeeper *self)
     keeper_unref(self);
 }
 
-/* ---- requests -------------------------------------------------------------------------------- */
+/* ---- requests
+ * ----------------------------------------------------------------------------------------- */
 
 static gboolean
 send_request(

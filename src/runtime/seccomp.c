@@ -8,7 +8,8 @@ cx_seccomp_peek_bpf(void)
     return bpf;
 }
 
-/* ---- as JSON --------------------------------------------------------------------------------- */
+/* ---- as JSON
+ * ------------------------------------------------------------------------------------------ */
 
 /* Names without condition and of one action share an entry; the profile has them in a row. */
 typedef struct {
