@@ -295,6 +295,28 @@ test_cut_layer(void)
 }
 
 static void
+test_other_config(void)
+{
+    g_autoptr(CxTestImage) image = make_image();
+    g_auto(CxTestStores) stores = {0};
+    g_autofree char *manifest_json = cx_test_image_manifest(image);
+    g_autoptr(CxManifest) manifest = cx_manifest_parse(manifest_json, strlen(manifest_json), NULL);
+    g_autoptr(GError) error = NULL;
+    CxPlatform platform = cx_platform_host();
+    CxExportImage export = {.manifest = manifest,
+                            .manifest_json = manifest_json,
+                            .config_json = "{}",
+                            .platform = &platform};
+    cx_autofd int fd = memfd_create("export", MFD_CLOEXEC);
+
+    cx_test_stores_init(&stores);
+    import_image(&stores, image);
+    g_assert_false(cx_image_export(&export, stores.blobs, stores.layers, fd, NULL, &error));
+    g_assert_error(error, CX_ERROR, CX_ERROR_MISMATCH);
+    g_assert_cmpint(lseek(fd, 0, SEEK_END), ==, 0);
+}
+
+static void
 test_full_disk(void)
 {
     g_autoptr(CxTestImage) image = make_image();
@@ -404,6 +426,7 @@ main(int argc, char **argv)
     g_test_add_func("/image/export/nameless", test_nameless);
     g_test_add_func("/image/export/missing-layer", test_missing_layer);
     g_test_add_func("/image/export/cut-layer", test_cut_layer);
+    g_test_add_func("/image/export/other-config", test_other_config);
     g_test_add_func("/image/export/full-disk", test_full_disk);
     g_test_add_func("/image/export/skopeo", test_skopeo);
     g_test_add_func("/image/export/umoci", test_umoci);

@@ -98,11 +98,9 @@ add_text(Export *self, const char *path, const char *text, GError **error)
 static int
 open_layer(Export *self, const CxDescriptor *layer, guint64 *out_size, GError **error)
 {
-    int fd = cx_blob_store_has(self->blobs, &layer->digest)
-                 ? cx_blob_store_open_blob(self->blobs, &layer->digest, out_size, error)
-                 : cx_layer_store_open_tar(self->layers, &layer->digest, out_size, error);
-
-    return fd;
+    return cx_blob_store_has(self->blobs, &layer->digest)
+               ? cx_blob_store_open_blob(self->blobs, &layer->digest, out_size, error)
+               : cx_layer_store_open_tar(self->layers, &layer->digest, out_size, error);
 }
 
 static gboolean
@@ -215,6 +213,19 @@ write_archive(Export *self, GError **error)
            add_blobs(self, error) && cx_tar_writer_finish(self->writer, error);
 }
 
+/* A config that is not the one its manifest names makes an archive that nobody can read. */
+static gboolean
+check_config(const CxExportImage *image, GError **error)
+{
+    CxDigest digest = cx_digest_of(image->config_json, strlen(image->config_json));
+
+    if (!cx_digest_equal(&digest, &image->manifest->config->digest))
+        return cx_throw(error, CX_ERROR_MISMATCH, "config %s is not the one of its manifest",
+                        cx_digest_text(&digest).text);
+
+    return TRUE;
+}
+
 gboolean
 cx_image_export(const CxExportImage *image,
                 CxBlobStore *blobs,
@@ -232,5 +243,5 @@ cx_image_export(const CxExportImage *image,
                      .writer = writer,
                      .cancellable = cancellable};
 
-    return write_archive(&export, error);
+    return check_config(image, error) && write_archive(&export, error);
 }
