@@ -563,10 +563,13 @@ static void
 test_pax_syntax(void)
 {
     static const char *const records[] = {
-        "5 a=b\n",  "7 a=b\n",   "999 a=b\n", "0 a=b\n", "-6 a=b\n",
-        " 6 a=b\n", "6a=b\n\n",  "6 a=bb\n",  "abc",     "6 =ab\n",
-        "5 abc\n",  "6 a\1=b\n", "6",         "6 ",      "3 \n",
-        "2\n",      "6 a=b\n7",  "6 a=b",     "4 a=\n",  "99999999999999999999999 a=b\n",
+        "5 a=b\n",   "7 a=b\n",  "8 a=b\n",
+        "999 a=b\n", "0 a=b\n",  "-6 a=b\n",
+        " 6 a=b\n",  "6a=b\n\n", "6 a=bb\n",
+        "abc",       "6 =ab\n",  "5 abc\n",
+        "6 a\1=b\n", "6",        "6 ",
+        "3 \n",      "2\n",      "6 a=b\n7",
+        "6 a=b",     "4 a=\n",   "99999999999999999999999 a=b\n",
     };
 
     for (gsize i = 0; i < G_N_ELEMENTS(records); i++) {

@@ -62,7 +62,7 @@ cx_pax_parse_decimal(const char *text, gsize size, guint64 max, guint64 *out_num
     for (gsize i = 0; i < size; i++) {
         guint digit = (guint)(guchar)text[i] - '0';
 
-        if (digit > 9 || number > (max - digit) / 10)
+        if (digit > MIN(9, max) || number > (max - digit) / 10)
             return FALSE;
         number = number * 10 + digit;
     }
