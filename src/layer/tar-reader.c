@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One pass over the headers of a tar in a file.
  *
- * A layer is mostly data that we skip, so headers are read through a small window: large enough
- * that the headers of a row of small files come with one read, small enough that little data is
- * copied in vain.  All that an entry needs (path, link, xattrs, extents) lives in buffers of the
- * reader that are used again for the next entry; the common entry allocates nothing.
+ * A layer is mostly data that we skip, so headers are read through a small window (tar-window.h).
+ * All that an entry needs (path, link, xattrs, extents) lives in buffers of the reader that are
+ * used again for the next entry; the common entry allocates nothing.
  *
  * Headers that describe the next header (pax 'x', GNU 'L' and 'K') are collected first, then the
  * entry is made from them and its own header.  Where GNU and pax both name it, GNU wins, as in Go.
@@ -14,7 +13,6 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/fd.h"
 #include "layer/tar-format.h"
 #include "layer/tar-pax.h"
 #include "layer/tar-sparse.h"
@@ -41,7 +39,7 @@ struct CxTarReader {
     GString *long_name; /* GNU 'L'; empty: none */
     GString *long_link; /* GNU 'K' */
     GArray *extents;    /* of CxExtent */
-    GString *extended;  /* content of an extended header, or a sparse map */
+    GString *extended;  /* content of an extended header */
 
     CxTarWindow window;
 };
@@ -87,16 +85,6 @@ guint64
 cx_tar_reader_get_offset(const CxTarReader *self)
 {
     return self->header;
-}
-
-/* ---- bytes ----------------------------------------------------------------------------------- */
-
-static gboolean
-is_zero_block(const CxTarHeader *header)
-{
-    static const CxTarHeader zero;
-
-    return header->name[0] == '\0' && memcmp(header, &zero, sizeof zero) == 0;
 }
 
 /* ---- fields of a header ---------------------------------------------------------------------- */
@@ -508,6 +496,14 @@ is_extended_type(char type)
 }
 
 /* ---- the pass -------------------------------------------------------------------------------- */
+
+static gboolean
+is_zero_block(const CxTarHeader *header)
+{
+    static const CxTarHeader zero;
+
+    return header->name[0] == '\0' && memcmp(header, &zero, sizeof zero) == 0;
+}
 
 /* Reads the header at self->next into self->block and steps over it; *out_end tells that there is
  * none. */
