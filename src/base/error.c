@@ -2,7 +2,6 @@
 #include "base/error.h"
 
 #include <errno.h>
-#include <gio/gio.h>
 #include <stdarg.h>
 
 G_DEFINE_QUARK(cx_error, cx_error)
@@ -135,48 +134,13 @@ DEFINE_THROW(gpointer, _null, NULL)
 DEFINE_THROW(int, _fd, -1)
 
 gboolean
-cx_check_cancelled(GCancellable *cancellable, GError **error)
+cx_check_cancelled(CxCancel *cancellable, GError **error)
 {
-    if (cancellable == NULL || !g_cancellable_is_cancelled(cancellable))
+    if (cancellable == NULL || !cx_cancel_is_triggered(cancellable))
         return FALSE;
 
     cx_throw(error, CX_ERROR_CANCELLED, "cancelled");
     return TRUE;
-}
-
-static CxError
-code_from_gio(int code)
-{
-    switch (code) {
-    case G_IO_ERROR_NOT_FOUND:
-        return CX_ERROR_NOT_FOUND;
-    case G_IO_ERROR_EXISTS:
-        return CX_ERROR_EXISTS;
-    case G_IO_ERROR_PERMISSION_DENIED:
-        return CX_ERROR_DENIED;
-    case G_IO_ERROR_NO_SPACE:
-        return CX_ERROR_NO_SPACE;
-    case G_IO_ERROR_CANCELLED:
-        return CX_ERROR_CANCELLED;
-    case G_IO_ERROR_TIMED_OUT:
-        return CX_ERROR_TIMEOUT;
-    case G_IO_ERROR_CONNECTION_REFUSED:
-    case G_IO_ERROR_BROKEN_PIPE:
-        return CX_ERROR_UNAVAILABLE;
-    default:
-        return CX_ERROR_INTERNAL;
-    }
-}
-
-void
-cx_error_adopt(GError **error)
-{
-    if (error == NULL || *error == NULL || (*error)->domain == CX_ERROR)
-        return;
-
-    (*error)->code = (*error)->domain == G_IO_ERROR ? (int)code_from_gio((*error)->code)
-                                                    : (int)CX_ERROR_INTERNAL;
-    (*error)->domain = CX_ERROR;
 }
 
 CxErrorContext

@@ -3,6 +3,8 @@
 
 #include <glib.h>
 
+#include "base/cancel.h"
+
 G_BEGIN_DECLS
 
 /* The one public error domain.  A code says what the caller can do; the text is for people: lower
@@ -50,11 +52,7 @@ gpointer cx_throw_errno_null(GError **error, const char *format, ...) G_GNUC_PRI
 int cx_throw_errno_fd(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 /* Whether the operation was cancelled; sets CX_ERROR_CANCELLED if so.  NULL is never cancelled. */
-typedef struct _GCancellable GCancellable;
-gboolean cx_check_cancelled(GCancellable *cancellable, GError **error);
-
-/* Turns an error of another domain (GIO, GLib file errors) into ours, in place.  NULL-safe. */
-void cx_error_adopt(GError **error);
+gboolean cx_check_cancelled(CxCancel *cancellable, GError **error);
 
 /* Prefixes whatever error the rest of the scope raises with the noun only this level knows:
  *     CX_ERROR_CONTEXT(error, "layer %u of %u", i + 1, n);

@@ -142,9 +142,8 @@ cx_process_spawn(const CxSpawn *spawn, GError **error)
 
 /* Waits for the pidfd, a cancel or the deadline; TRUE when the process ended. */
 static gboolean
-wait_for_end(int pidfd, int deadline_ms, GCancellable *cancellable)
+wait_for_end(int pidfd, int deadline_ms, CxCancel *cancellable)
 {
-    GPollFD cancel = {.fd = -1};
     struct pollfd fds[2] = {
         {.fd = pidfd, .events = POLLIN},
         {.fd = -1,    .events = POLLIN}
@@ -152,8 +151,6 @@ wait_for_end(int pidfd, int deadline_ms, GCancellable *cancellable)
     gint64 end = g_get_monotonic_time() + (gint64)deadline_ms * 1000;
     gboolean ended = FALSE;
 
-    if (cancellable != NULL && g_cancellable_make_pollfd(cancellable, &cancel))
-        fds[1].fd = cancel.fd;
     for (;;) {
         gint64 left = deadline_ms < 0 ? -1 : MAX(0, (end - g_get_monotonic_time() + 999) / 1000);
         int n = poll(fds, 2, (int)left);
@@ -163,14 +160,11 @@ wait_for_end(int pidfd, int deadline_ms, GCancellable *cancellable)
         ended = n > 0 && fds[0].revents != 0;
         break;
     }
-    if (cancel.fd >= 0)
-        g_cancellable_release_fd(cancellable);
     return ended;
 }
 
 gboolean
-cx_process_wait(
-    pid_t pid, int deadline_ms, GCancellable *cancellable, int *out_status, GError **error)
+cx_process_wait(pid_t pid, int deadline_ms, CxCancel *cancellable, int *out_status, GError **error)
 {
     cx_autofd int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     gboolean ended;
@@ -189,7 +183,7 @@ cx_process_wait(
         if (errno != EINTR)
             return cx_throw_errno(error, "wait for process %d", pid);
 
-    if (!ended && cancellable != NULL && g_cancellable_is_cancelled(cancellable))
+    if (!ended && cancellable != NULL && cx_cancel_is_triggered(cancellable))
         return cx_throw(error, CX_ERROR_CANCELLED, "cancelled");
     if (!ended)
         return cx_throw(error, CX_ERROR_TIMEOUT, "no answer within %d ms", deadline_ms);
@@ -218,11 +212,8 @@ read_back(int fd, gsize limit)
 }
 
 char *
-cx_process_read(const char *const *argv,
-                gsize limit,
-                int deadline_ms,
-                GCancellable *cancellable,
-                GError **error)
+cx_process_read(
+    const char *const *argv, gsize limit, int deadline_ms, CxCancel *cancellable, GError **error)
 {
     /* Files, not pipes: a grandchild that keeps a pipe open would keep us waiting
      * (spec/oci-runtime.md §7). */

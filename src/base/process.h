@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <gio/gio.h>
 #include <glib.h>
 #include <sys/types.h>
+
+#include "base/cancel.h"
 
 G_BEGIN_DECLS
 
@@ -39,15 +40,12 @@ pid_t cx_process_spawn(const CxSpawn *spawn, GError **error) G_GNUC_WARN_UNUSED_
  * TERM, one second later KILL, is reaped, and CX_ERROR_CANCELLED or CX_ERROR_TIMEOUT is raised.
  * *out_status is as from waitpid. */
 gboolean cx_process_wait(
-    pid_t pid, int deadline_ms, GCancellable *cancellable, int *out_status, GError **error);
+    pid_t pid, int deadline_ms, CxCancel *cancellable, int *out_status, GError **error);
 
 /* Runs a short program to its end and returns what it wrote to stdout (limit bytes at most).  A
  * failure exit is CX_ERROR_EXIT_STATUS with the last line of stderr. */
-char *cx_process_read(const char *const *argv,
-                      gsize limit,
-                      int deadline_ms,
-                      GCancellable *cancellable,
-                      GError **error);
+char *cx_process_read(
+    const char *const *argv, gsize limit, int deadline_ms, CxCancel *cancellable, GError **error);
 
 /* "exited with code 3", "was killed by signal 9 (Killed)".  (transfer full) */
 char *cx_process_describe_status(int status);

@@ -20,9 +20,9 @@ typedef struct {
     const CxBuildRequest *request;
     const CxPlatform *platform;
     CxReporter *reporter;
-    GCancellable *cancellable; /* shared: the first failure ends the others */
-    CxFinish *finish;          /* (owned) result, not yet published */
-    GError *error;             /* (owned) */
+    CxCancel *cancellable; /* shared: the first failure ends the others */
+    CxFinish *finish;      /* (owned) result, not yet published */
+    GError *error;         /* (owned) */
 } Platform;
 
 static CxFinish *
@@ -73,7 +73,7 @@ platform_thread(gpointer data)
 
     self->finish = build_platform(self, &self->error);
     if (self->finish == NULL)
-        g_cancellable_cancel(self->cancellable);
+        cx_cancel_trigger(self->cancellable);
     return NULL;
 }
 
@@ -104,9 +104,9 @@ choose_error(const Platform *platforms, guint n)
 }
 
 static void
-on_cancelled(GCancellable *cancellable, gpointer inner)
+on_cancelled(gpointer inner)
 {
-    g_cancellable_cancel(inner);
+    cx_cancel_trigger(inner);
 }
 
 /* All platforms are whole: now each result gets its place. */
@@ -129,15 +129,15 @@ publish_all(Platform *platforms, guint n, GError **error)
 GPtrArray *
 cx_engine_build(CxEngine *self,
                 const CxBuildRequest *request,
-                GCancellable *cancellable,
+                CxCancel *cancellable,
                 GError **error)
 {
     g_autofree Platform *platforms = g_new0(Platform, request->n_platforms);
-    g_autoptr(GCancellable) inner = g_cancellable_new();
+    g_autoptr(CxCancel) inner = cx_cancel_new();
     CxReporter reporter = {.request = request};
     GPtrArray *images = NULL;
     const GError *failure;
-    gulong handler;
+    guint handler;
 
     g_return_val_if_fail(request->n_platforms > 0, NULL);
 
@@ -145,9 +145,9 @@ cx_engine_build(CxEngine *self,
     for (guint i = 0; i < request->n_platforms; i++)
         platforms[i] =
             (Platform){self, request, &request->platforms[i], &reporter, inner, NULL, NULL};
-    handler = g_cancellable_connect(cancellable, G_CALLBACK(on_cancelled), inner, NULL);
+    handler = cx_cancel_connect(cancellable, on_cancelled, inner);
     run_all(platforms, request->n_platforms);
-    g_cancellable_disconnect(cancellable, handler);
+    cx_cancel_disconnect(cancellable, handler);
     g_mutex_clear(&reporter.lock);
 
     failure = choose_error(platforms, request->n_platforms);

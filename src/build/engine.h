@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "base/cancel.h"
 #include "base/identity.h"
 #include "layer/codec.h"
 #include "recipe/graph.h"
@@ -102,7 +103,7 @@ void cx_built_image_free(CxBuiltImage *self);
  * image.tar. */
 GPtrArray *cx_engine_build(CxEngine *self,
                            const CxBuildRequest *request,
-                           GCancellable *cancellable,
+                           CxCancel *cancellable,
                            GError **error);
 
 G_END_DECLS

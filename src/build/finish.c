@@ -69,7 +69,7 @@ static gboolean
 find_layer(CxFinish *self,
            CxDigest *out_diff_id,
            gboolean *out_empty,
-           GCancellable *cancellable,
+           CxCancel *cancellable,
            GError **error)
 {
     guint n, n_base = cx_state_get_n_base(self->state);
@@ -268,7 +268,7 @@ take_base_layers(CxFinish *self)
 }
 
 static gboolean
-make_documents(CxFinish *self, GCancellable *cancellable, GError **error)
+make_documents(CxFinish *self, CxCancel *cancellable, GError **error)
 {
     gboolean empty = FALSE;
     CxDigest diff_id, config_digest;
@@ -430,7 +430,7 @@ open_output(CxFinish *self, GError **error)
 }
 
 static gboolean
-write_archive(CxFinish *self, GCancellable *cancellable, GError **error)
+write_archive(CxFinish *self, CxCancel *cancellable, GError **error)
 {
     CX_ERROR_CONTEXT(error, "write \"%s/image.tar\"", self->folder);
     CxStore *store = self->engine->options.store;
@@ -518,7 +518,7 @@ cx_finish_prepare(CxEngine *engine,
                   CxPlan *plan,
                   const CxBuildRequest *request,
                   const CxSolution *solution,
-                  GCancellable *cancellable,
+                  CxCancel *cancellable,
                   GError **error)
 {
     g_autoptr(CxFinish) self = finish_new(engine, plan, request, solution);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "base/cancel.h"
 #include "build/solver.h"
 
 G_BEGIN_DECLS
@@ -17,7 +18,7 @@ CxFinish *cx_finish_prepare(CxEngine *engine,
                             CxPlan *plan,
                             const CxBuildRequest *request,
                             const CxSolution *solution,
-                            GCancellable *cancellable,
+                            CxCancel *cancellable,
                             GError **error);
 /* Gives image.tar its place and the image its name in the store.  The commit point. */
 CxBuiltImage *cx_finish_publish(CxFinish *self, GError **error);

@@ -52,7 +52,7 @@ wait_until(World *self, const int *counter, int value)
 }
 
 static void
-wake(GCancellable *cancellable, gpointer user)
+wake(gpointer user)
 {
     World *world = user;
 
@@ -63,18 +63,18 @@ wake(GCancellable *cancellable, gpointer user)
 
 /* Runs until it may end or is cancelled. */
 static gboolean
-run(gpointer job, CxFlight *flight, CxOutcome *out, GCancellable *cancellable, GError **error)
+run(gpointer job, CxFlight *flight, CxOutcome *out, CxCancel *cancellable, GError **error)
 {
     World *world = job;
-    gulong handler = g_cancellable_connect(cancellable, G_CALLBACK(wake), world, NULL);
+    guint handler = cx_cancel_connect(cancellable, wake, world);
 
     cx_flight_log(flight, "hello", 5, FALSE);
     bump(world, &world->runs);
     g_mutex_lock(&world->lock);
-    while (!world->may_end && !g_cancellable_is_cancelled(cancellable))
+    while (!world->may_end && !cx_cancel_is_triggered(cancellable))
         g_cond_wait(&world->changed, &world->lock);
     g_mutex_unlock(&world->lock);
-    g_cancellable_disconnect(cancellable, handler);
+    cx_cancel_disconnect(cancellable, handler);
     bump(world, &world->ended);
     return !cx_check_cancelled(cancellable, error);
 }

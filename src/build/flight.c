@@ -19,7 +19,7 @@ struct CxFlight {
     CxFlightRun run;
     gpointer job; /* (owned) */
     GDestroyNotify free_job;
-    GCancellable *cancellable; /* (owned) */
+    CxCancel *cancellable; /* (owned) */
     GMutex lock;
     GCond ended_cond;
     GPtrArray *tickets; /* (owned) of borrowed CxTicket */
@@ -47,7 +47,7 @@ flight_unref(CxFlight *self)
 
     self->free_job(self->job);
     g_ptr_array_unref(self->tickets);
-    g_object_unref(self->cancellable);
+    cx_cancel_unref(self->cancellable);
     g_cond_clear(&self->ended_cond);
     g_mutex_clear(&self->lock);
     g_free(self);
@@ -134,7 +134,7 @@ flight_new(CxFlights *flights,
     self->run = run;
     self->job = take_job;
     self->free_job = free_job;
-    self->cancellable = g_cancellable_new();
+    self->cancellable = cx_cancel_new();
     self->tickets = g_ptr_array_new();
     g_mutex_init(&self->lock);
     g_cond_init(&self->ended_cond);
@@ -148,7 +148,7 @@ flight_admit(CxFlight *self, CxTicket *ticket)
     gboolean open;
 
     g_mutex_lock(&self->lock);
-    open = !self->ended && !g_cancellable_is_cancelled(self->cancellable);
+    open = !self->ended && !cx_cancel_is_triggered(self->cancellable);
     if (open)
         g_ptr_array_add(self->tickets, ticket);
     g_mutex_unlock(&self->lock);
@@ -197,7 +197,7 @@ cx_ticket_leave(CxTicket *self)
     g_mutex_lock(&flight->lock);
     g_ptr_array_remove_fast(flight->tickets, self);
     if (flight->tickets->len == 0 && !flight->ended) {
-        g_cancellable_cancel(flight->cancellable);
+        cx_cancel_trigger(flight->cancellable);
         while (flight->started && !flight->ended)
             g_cond_wait(&flight->ended_cond, &flight->lock);
     }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <gio/gio.h>
-
+#include "base/cancel.h"
 #include "build/state.h"
 
 G_BEGIN_DECLS
@@ -24,11 +23,8 @@ void cx_outcome_clear(CxOutcome *self);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(CxOutcome, cx_outcome_clear)
 
 /* The work.  Runs on a thread of the pool. */
-typedef gboolean (*CxFlightRun)(gpointer job,
-                                CxFlight *flight,
-                                CxOutcome *out_outcome,
-                                GCancellable *cancellable,
-                                GError **error);
+typedef gboolean (*CxFlightRun)(
+    gpointer job, CxFlight *flight, CxOutcome *out_outcome, CxCancel *cancellable, GError **error);
 
 typedef struct {
     void (*log)(gpointer user, const char *data, gsize size, gboolean is_stderr);

@@ -135,7 +135,7 @@ host_key(const CxJob *job,
          const CxPack *pack,
          CxDigest *out_key,
          gboolean *out_settled,
-         GCancellable *cancellable,
+         CxCancel *cancellable,
          GError **error)
 {
     g_autoptr(CxHasher) hasher = cx_hasher_new();
@@ -171,7 +171,7 @@ pack_layer(CxJob *job,
            const CxPack *pack,
            CxLease *lease,
            CxDigest *out_diff_id,
-           GCancellable *cancellable,
+           CxCancel *cancellable,
            GError **error)
 {
     CxStore *store = job->engine->options.store;
@@ -242,7 +242,7 @@ recall_or_pack(CxJob *job,
                const CxDigest *key,
                gboolean settled,
                CxOutcome *out_outcome,
-               GCancellable *cancellable,
+               CxCancel *cancellable,
                GError **error)
 {
     CxStore *store = job->engine->options.store;
@@ -278,7 +278,7 @@ recall_or_pack(CxJob *job,
 
 static gboolean
 copy_from_host(
-    CxJob *job, CxPack *pack, CxOutcome *out_outcome, GCancellable *cancellable, GError **error)
+    CxJob *job, CxPack *pack, CxOutcome *out_outcome, CxCancel *cancellable, GError **error)
 {
     g_auto(Source) source = {-1, NULL};
     gboolean settled = FALSE;
@@ -300,7 +300,7 @@ copy_from_host(
 
 static gboolean
 copy_from_stage(
-    CxJob *job, CxPack *pack, CxOutcome *out_outcome, GCancellable *cancellable, GError **error)
+    CxJob *job, CxPack *pack, CxOutcome *out_outcome, CxCancel *cancellable, GError **error)
 {
     CxStore *store = job->engine->options.store;
     CxDigest key = stage_key(job, pack->dest);
@@ -336,7 +336,7 @@ copy_from_stage(
 }
 
 static gboolean
-run(CxJob *job, CxFlight *flight, CxOutcome *out_outcome, GCancellable *cancellable, GError **error)
+run(CxJob *job, CxFlight *flight, CxOutcome *out_outcome, CxCancel *cancellable, GError **error)
 {
     const CxVertex *vertex = job->vertex;
     g_autofree char *workdir = NULL, *dest = NULL;

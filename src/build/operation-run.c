@@ -224,7 +224,7 @@ to_flight(gpointer user, const char *data, gsize size, gboolean is_stderr)
 }
 
 static gboolean
-execute(const CxJob *job, CxFlight *flight, Step *step, GCancellable *cancellable, GError **error)
+execute(const CxJob *job, CxFlight *flight, Step *step, CxCancel *cancellable, GError **error)
 {
     CxEngine *engine = job->engine;
     g_autofree char *log_name = NULL;
@@ -365,7 +365,7 @@ bury(CxEngine *engine, Step *step)
 }
 
 static gboolean
-run(CxJob *job, CxFlight *flight, CxOutcome *out_outcome, GCancellable *cancellable, GError **error)
+run(CxJob *job, CxFlight *flight, CxOutcome *out_outcome, CxCancel *cancellable, GError **error)
 {
     g_auto(Step) step = {.bundle_fd = -1, .work_fd = -1};
     g_autoptr(CxState) compact = NULL;

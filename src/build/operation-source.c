@@ -157,7 +157,7 @@ import_file(CxJob *job,
             CxLease *lease,
             CxDigest *out_manifest,
             GArray **out_objects,
-            GCancellable *cancellable,
+            CxCancel *cancellable,
             GError **error)
 {
     CxStore *store = job->engine->options.store;
@@ -189,7 +189,7 @@ import_file(CxJob *job,
 }
 
 static gboolean
-load(CxJob *job, CxOutcome *out_outcome, GCancellable *cancellable, GError **error)
+load(CxJob *job, CxOutcome *out_outcome, CxCancel *cancellable, GError **error)
 {
     CxStore *store = job->engine->options.store;
     g_autoptr(CxLease) lease = cx_lease_new(store);
@@ -231,7 +231,7 @@ load(CxJob *job, CxOutcome *out_outcome, GCancellable *cancellable, GError **err
 }
 
 static gboolean
-run(CxJob *job, CxFlight *flight, CxOutcome *out_outcome, GCancellable *cancellable, GError **error)
+run(CxJob *job, CxFlight *flight, CxOutcome *out_outcome, CxCancel *cancellable, GError **error)
 {
     CX_ERROR_CONTEXT(error, "%s", job->vertex->title);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "base/cancel.h"
 #include "build/engine.h"
 #include "build/flight.h"
 
@@ -53,7 +54,7 @@ typedef struct {
     gboolean (*run)(CxJob *job,
                     CxFlight *flight,
                     CxOutcome *out_outcome,
-                    GCancellable *cancellable,
+                    CxCancel *cancellable,
                     GError **error);
 } CxOperation;
 

@@ -192,20 +192,17 @@ carry(CxPump *self, int i, gboolean once)
 }
 
 gboolean
-cx_pump_run(CxPump *self, CxStepProcess *process, GCancellable *cancellable, GError **error)
+cx_pump_run(CxPump *self, CxStepProcess *process, CxCancel *cancellable, GError **error)
 {
-    GPollFD cancel = {.fd = -1};
+    int cancel_fd = cx_cancel_get_fd(cancellable);
     gboolean ended = FALSE, killed = FALSE;
-
-    if (cancellable != NULL)
-        (void)g_cancellable_make_pollfd(cancellable, &cancel);
 
     while (!ended) {
         struct pollfd fds[4] = {
             {.fd = self->streams[0].reader,         .events = POLLIN},
             {.fd = self->streams[1].reader,         .events = POLLIN},
             {.fd = cx_step_process_get_fd(process), .events = POLLIN},
-            {.fd = killed ? -1 : cancel.fd,         .events = POLLIN},
+            {.fd = killed ? -1 : cancel_fd,         .events = POLLIN},
         };
 
         if (poll(fds, G_N_ELEMENTS(fds), -1) < 0 && errno != EINTR)
@@ -219,8 +216,6 @@ cx_pump_run(CxPump *self, CxStepProcess *process, GCancellable *cancellable, GEr
                 (void)carry(self, i, TRUE);
         ended = fds[2].revents != 0;
     }
-    if (cancel.fd >= 0)
-        g_cancellable_release_fd(cancellable);
 
     /* Everything it wrote before it ended is in the pipes now; who else holds them open does not
      * matter. */

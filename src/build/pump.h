@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <gio/gio.h>
-
+#include "base/cancel.h"
 #include "runtime/keeper.h"
 
 G_BEGIN_DECLS
@@ -29,10 +28,7 @@ void cx_pump_close_writers(CxPump *self);
 /* Runs until process has ended and its output is drained; on cancel the process is killed.  A log
  * that cannot be written (full disk) stops growing and is said in the error tail; the step goes on.
  */
-gboolean cx_pump_run(CxPump *self,
-                     CxStepProcess *process,
-                     GCancellable *cancellable,
-                     GError **error);
+gboolean cx_pump_run(CxPump *self, CxStepProcess *process, CxCancel *cancellable, GError **error);
 
 gboolean cx_pump_has_log(const CxPump *self);
 /* The last lines of stderr, or of stdout when stderr was silent, as one line of valid UTF-8; ""

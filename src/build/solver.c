@@ -115,7 +115,7 @@ on_done(gpointer user, const CxOutcome *outcome, const GError *error)
 }
 
 static void
-on_cancelled(GCancellable *cancellable, gpointer user)
+on_cancelled(gpointer user)
 {
     Solver *solver = user;
 
@@ -133,11 +133,8 @@ state_of(const Solver *self, guint vertex)
 }
 
 static gboolean
-run_job(gpointer data,
-        CxFlight *flight,
-        CxOutcome *out_outcome,
-        GCancellable *cancellable,
-        GError **error)
+run_job(
+    gpointer data, CxFlight *flight, CxOutcome *out_outcome, CxCancel *cancellable, GError **error)
 {
     CxJob *job = data;
 
@@ -248,20 +245,19 @@ settle(Solver *self, Node *node, GError **error)
 
 /* Waits for the next vertex to end; NULL when the build was cancelled. */
 static Node *
-wait_for_one(Solver *self, GCancellable *cancellable)
+wait_for_one(Solver *self, CxCancel *cancellable)
 {
     Node *node;
 
     g_mutex_lock(&self->lock);
-    while ((node = g_queue_pop_head(&self->ended)) == NULL &&
-           !g_cancellable_is_cancelled(cancellable))
+    while ((node = g_queue_pop_head(&self->ended)) == NULL && !cx_cancel_is_triggered(cancellable))
         g_cond_wait(&self->changed, &self->lock);
     g_mutex_unlock(&self->lock);
     return node;
 }
 
 static gboolean
-solve_all(Solver *self, GCancellable *cancellable, GError **error)
+solve_all(Solver *self, CxCancel *cancellable, GError **error)
 {
     guint left = self->n_nodes;
 
@@ -367,18 +363,18 @@ cx_solve(CxEngine *engine,
          CxPlan *plan,
          CxReporter *reporter,
          CxSolution *out_solution,
-         GCancellable *cancellable,
+         CxCancel *cancellable,
          GError **error)
 {
     const CxGraphStage *output = g_ptr_array_index(plan->graph->stages, plan->graph->output);
     Solver solver;
-    gulong handler;
+    guint handler;
     gboolean ok;
 
     solver_init(&solver, engine, plan, reporter);
-    handler = g_cancellable_connect(cancellable, G_CALLBACK(on_cancelled), &solver, NULL);
+    handler = cx_cancel_connect(cancellable, on_cancelled, &solver);
     ok = solve_all(&solver, cancellable, error);
-    g_cancellable_disconnect(cancellable, handler);
+    cx_cancel_disconnect(cancellable, handler);
     if (ok) {
         out_solution->output = state_of(&solver, output->result);
         out_solution->steps = solver.n_nodes;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "base/cancel.h"
 #include "build/operation.h"
 
 G_BEGIN_DECLS
@@ -29,7 +30,7 @@ gboolean cx_solve(CxEngine *engine,
                   CxPlan *plan,
                   CxReporter *reporter,
                   CxSolution *out_solution,
-                  GCancellable *cancellable,
+                  CxCancel *cancellable,
                   GError **error);
 
 G_END_DECLS

@@ -230,7 +230,7 @@ write_merged(CxState *self,
              guint first_lower,
              gint64 mtime,
              CxTarWriter *writer,
-             GCancellable *cancellable,
+             CxCancel *cancellable,
              GError **error)
 {
     g_autoptr(CxFdArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
@@ -276,7 +276,7 @@ make_flat_layer(CxState *self,
                 CxLease *lease,
                 CxDigest *out_diff_id,
                 gboolean *out_empty,
-                GCancellable *cancellable,
+                CxCancel *cancellable,
                 GError **error)
 {
     g_autoptr(CxLayerIngest) ingest = cx_layer_store_begin(cx_store_get_layers(self->store), error);
@@ -300,7 +300,7 @@ cx_state_flatten(CxState *self,
                  CxLease *lease,
                  CxDigest *out_diff_id,
                  gboolean *out_empty,
-                 GCancellable *cancellable,
+                 CxCancel *cancellable,
                  GError **error)
 {
     g_autoptr(CxHasher) hasher = cx_hasher_new();
@@ -339,7 +339,7 @@ cx_state_flatten(CxState *self,
 }
 
 CxState *
-cx_state_compact(CxState *self, GCancellable *cancellable, GError **error)
+cx_state_compact(CxState *self, CxCancel *cancellable, GError **error)
 {
     g_autoptr(CxState) result = NULL;
     g_autoptr(CxLease) lease = NULL;

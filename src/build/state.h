@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "base/cancel.h"
 #include "layer/tree.h"
 #include "oci/image.h"
 #include "store/store.h"
@@ -46,7 +47,7 @@ char *cx_state_join_workdir(const CxState *self, const char *workdir);
 
 /* A state whose stack is short enough to be mounted: long runs of uppers are merged into one layer
  * (and remembered). */
-CxState *cx_state_compact(CxState *self, GCancellable *cancellable, GError **error);
+CxState *cx_state_compact(CxState *self, CxCancel *cancellable, GError **error);
 
 /* Merges the lowers from first_lower on into one layer.  *out_empty: they change nothing, and no
  * layer was made.  Remembered by the changes' key and mtime. */
@@ -56,7 +57,7 @@ gboolean cx_state_flatten(CxState *self,
                           CxLease *lease,
                           CxDigest *out_diff_id,
                           gboolean *out_empty,
-                          GCancellable *cancellable,
+                          CxCancel *cancellable,
                           GError **error);
 
 G_END_DECLS

@@ -24,9 +24,9 @@ struct CxConnection {
     int fd; /* owned */
     gsize request_max;
     CxConnectionEvents events;
-    CxIdentity *identity;      /* (owned) */
-    GCancellable *cancellable; /* (owned) */
-    GByteArray *input;         /* (owned) NULL once the request is whole */
+    CxIdentity *identity;  /* (owned) */
+    CxCancel *cancellable; /* (owned) */
+    GByteArray *input;     /* (owned) NULL once the request is whole */
     CxRequest request;
     guint source; /* 0: none */
     gboolean working;
@@ -42,7 +42,7 @@ connection_free(CxConnection *self)
     cx_request_clear(&self->request);
     g_clear_pointer(&self->input, g_byte_array_unref);
     g_clear_pointer(&self->identity, cx_identity_unref);
-    g_clear_object(&self->cancellable);
+    g_clear_pointer(&self->cancellable, cx_cancel_unref);
     g_free(self);
 }
 
@@ -67,10 +67,10 @@ send_all(int fd, const char *data, gsize size)
 void
 cx_connection_send(CxConnection *self, const char *line)
 {
-    if (g_cancellable_is_cancelled(self->cancellable))
+    if (cx_cancel_is_triggered(self->cancellable))
         return;
     if (!send_all(self->fd, line, strlen(line)))
-        g_cancellable_cancel(self->cancellable);
+        cx_cancel_trigger(self->cancellable);
 }
 
 static gboolean
@@ -98,7 +98,7 @@ on_hang_up(gint fd, GIOCondition condition, gpointer data)
 
     cx_debug("the peer went away, cancelling \"%s\"", self->request.command);
     self->source = 0;
-    g_cancellable_cancel(self->cancellable);
+    cx_cancel_trigger(self->cancellable);
     return G_SOURCE_REMOVE;
 }
 
@@ -187,7 +187,7 @@ cx_connection_new(int take_fd, gsize request_max, const CxConnectionEvents *even
     self->request_max = request_max;
     self->events = *events;
     self->identity = identity;
-    self->cancellable = g_cancellable_new();
+    self->cancellable = cx_cancel_new();
     self->input = g_byte_array_new();
     self->source = g_unix_fd_add(take_fd, G_IO_IN | G_IO_HUP | G_IO_ERR, on_readable, self);
     return self;
@@ -219,7 +219,7 @@ cx_connection_get_identity(CxConnection *self)
     return self->identity;
 }
 
-GCancellable *
+CxCancel *
 cx_connection_get_cancellable(CxConnection *self)
 {
     return self->cancellable;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <gio/gio.h>
-
+#include "base/cancel.h"
 #include "base/identity.h"
 #include "base/json.h"
 #include "daemon/protocol.h"
@@ -30,7 +29,7 @@ CxConnection *cx_connection_new(int take_fd,
 
 const CxRequest *cx_connection_get_request(const CxConnection *self);
 CxIdentity *cx_connection_get_identity(CxConnection *self); /* borrowed */
-GCancellable *cx_connection_get_cancellable(
+CxCancel *cx_connection_get_cancellable(
     CxConnection *self); /* borrowed: cancelled when the peer is gone */
 
 /* Worker side: sends one line, blocking, a bounded time; a peer that is gone or does not read is

@@ -243,7 +243,7 @@ begin_end(gpointer data)
         if (!cx_connection_is_working(connection))
             cx_connection_drop(connection);
         else if (!asked)
-            g_cancellable_cancel(cx_connection_get_cancellable(connection));
+            cx_cancel_trigger(cx_connection_get_cancellable(connection));
     }
     if (!is_any_working(self))
         g_main_loop_quit(self->loop);

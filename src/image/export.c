@@ -19,7 +19,7 @@ typedef struct {
     CxBlobStore *blobs;
     CxLayerStore *layers;
     CxTarWriter *writer; /* (owned) */
-    GCancellable *cancellable;
+    CxCancel *cancellable;
 } Export;
 
 /* ---- documents ---- */
@@ -231,7 +231,7 @@ cx_image_export(const CxExportImage *image,
                 CxBlobStore *blobs,
                 CxLayerStore *layers,
                 int out_fd,
-                GCancellable *cancellable,
+                CxCancel *cancellable,
                 GError **error)
 {
     CX_ERROR_CONTEXT(error, "export");

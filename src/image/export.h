@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <gio/gio.h>
-
+#include "base/cancel.h"
 #include "content/blob-store.h"
 #include "layer/layer-store.h"
 #include "oci/image.h"
@@ -26,7 +25,7 @@ gboolean cx_image_export(const CxExportImage *image,
                          CxBlobStore *blobs,
                          CxLayerStore *layers,
                          int out_fd,
-                         GCancellable *cancellable,
+                         CxCancel *cancellable,
                          GError **error);
 
 G_END_DECLS

@@ -10,7 +10,7 @@ static gboolean
 import_fd(CxTestStores *stores,
           int take_fd,
           const CxImportHooks *hooks,
-          GCancellable *cancellable,
+          CxCancel *cancellable,
           GError **error)
 {
     g_autoptr(CxImageFile) file = cx_image_file_open(take_fd, "x.tar", NULL, error);
@@ -296,12 +296,12 @@ test_cancelled(void)
 {
     g_auto(CxTestStores) stores = {0};
     g_autoptr(CxTestImage) image = cx_test_image_new("linux/amd64");
-    g_autoptr(GCancellable) cancellable = g_cancellable_new();
+    g_autoptr(CxCancel) cancellable = cx_cancel_new();
     g_autoptr(GError) error = NULL;
 
     cx_test_stores_init(&stores);
     cx_test_image_add_layer(image, "a", "x", CX_COMPRESSION_GZIP);
-    g_cancellable_cancel(cancellable);
+    cx_cancel_trigger(cancellable);
     g_assert_false(import_fd(&stores, make_tar(image), NULL, cancellable, &error));
     g_assert_error(error, CX_ERROR, CX_ERROR_CANCELLED);
     g_assert_cmpuint(cx_test_stores_count_leftovers(&stores), ==, 0);
@@ -310,7 +310,7 @@ test_cancelled(void)
 static void
 cancel_it(gpointer user, guint layer, guint n_layers, guint64 bytes, guint64 total)
 {
-    g_cancellable_cancel(user);
+    cx_cancel_trigger(user);
 }
 
 /* Cancelled while the first layers are under way: the others are not begun. */
@@ -319,7 +319,7 @@ test_cancelled_midway(void)
 {
     g_auto(CxTestStores) stores = {0};
     g_autoptr(CxTestImage) image = cx_test_image_new("linux/amd64");
-    g_autoptr(GCancellable) cancellable = g_cancellable_new();
+    g_autoptr(CxCancel) cancellable = cx_cancel_new();
     g_autoptr(GError) error = NULL;
     CxImportHooks hooks = {.progress = cancel_it, .user = cancellable};
     g_autoptr(GArray) layers = NULL;

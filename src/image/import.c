@@ -35,7 +35,7 @@ typedef struct {
     CxLayerStore *layers;
     const CxImportHooks *hooks;
     guint n_layers;
-    GCancellable *cancellable; /* (owned) of the workers; ends with the caller's */
+    CxCancel *cancellable; /* (owned) of the workers; ends with the caller's */
 
     GMutex lock;
     GArray *jobs;  /* guarded by lock: (owned) of Job, the next is last */
@@ -307,7 +307,7 @@ stop_workers(Import *self, GError *take_fault)
         self->fault = g_steal_pointer(&take_fault);
     g_mutex_unlock(&self->lock);
     g_clear_error(&take_fault);
-    g_cancellable_cancel(self->cancellable);
+    cx_cancel_trigger(self->cancellable);
 }
 
 static gpointer
@@ -372,29 +372,28 @@ import_config(const Import *import, const CxManifest *manifest, GError **error)
 }
 
 static void
-forward_cancel(GCancellable *from, gpointer to)
+forward_cancel(gpointer to)
 {
-    g_cancellable_cancel(to);
+    cx_cancel_trigger(to);
 }
 
 /* Works through the jobs with as many threads as there is work for, the calling one among them. */
 static void
-run_workers(Import *self, GCancellable *cancellable)
+run_workers(Import *self, CxCancel *cancellable)
 {
     GThread *threads[WORKERS - 1] = {NULL};
     guint n_threads = MIN(WORKERS, self->jobs->len);
-    gulong handler = 0;
+    guint handler = 0;
 
     if (cancellable != NULL)
-        handler =
-            g_cancellable_connect(cancellable, G_CALLBACK(forward_cancel), self->cancellable, NULL);
+        handler = cx_cancel_connect(cancellable, forward_cancel, self->cancellable);
     for (guint i = 0; i + 1 < n_threads; i++)
         threads[i] = g_thread_try_new("import", work, self, NULL);
     work(self);
     for (guint i = 0; i < G_N_ELEMENTS(threads); i++)
         if (threads[i] != NULL)
             g_thread_join(threads[i]);
-    g_cancellable_disconnect(cancellable, handler);
+    cx_cancel_disconnect(cancellable, handler);
 }
 
 gboolean
@@ -404,7 +403,7 @@ cx_image_file_import(CxImageFile *self,
                      CxBlobStore *blobs,
                      CxLayerStore *layers,
                      const CxImportHooks *hooks,
-                     GCancellable *cancellable,
+                     CxCancel *cancellable,
                      GError **error)
 {
     CX_ERROR_CONTEXT(error, "\"%s\"", self->name);
@@ -422,12 +421,12 @@ cx_image_file_import(CxImageFile *self,
         return FALSE;
 
     g_mutex_init(&import.lock);
-    import.cancellable = g_cancellable_new();
+    import.cancellable = cx_cancel_new();
     import.jobs = list_jobs(manifest, config);
     run_workers(&import, cancellable);
 
     g_mutex_clear(&import.lock);
-    g_object_unref(import.cancellable);
+    cx_cancel_unref(import.cancellable);
     g_array_unref(import.jobs);
     if (import.fault == NULL)
         return TRUE;

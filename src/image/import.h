@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <gio/gio.h>
-
+#include "base/cancel.h"
 #include "base/identity.h"
 #include "content/blob-store.h"
 #include "layer/layer-store.h"
@@ -64,7 +63,7 @@ gboolean cx_image_file_import(CxImageFile *self,
                               CxBlobStore *blobs,
                               CxLayerStore *layers,
                               const CxImportHooks *hooks,
-                              GCancellable *cancellable,
+                              CxCancel *cancellable,
                               GError **error);
 
 G_END_DECLS

@@ -455,7 +455,7 @@ cx_layer_apply(int tar_fd,
                guint64 tar_size,
                const CxLayerLimits *limits,
                int dir_fd,
-               GCancellable *cancellable,
+               CxCancel *cancellable,
                GError **error)
 {
     g_autoptr(CxTarReader) reader = cx_tar_reader_new(tar_fd, 0, tar_size, limits);

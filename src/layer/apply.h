@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <gio/gio.h>
-
+#include "base/cancel.h"
 #include "layer/entry.h"
 
 G_BEGIN_DECLS
@@ -15,7 +14,7 @@ gboolean cx_layer_apply(int tar_fd,
                         guint64 tar_size,
                         const CxLayerLimits *limits,
                         int dir_fd,
-                        GCancellable *cancellable,
+                        CxCancel *cancellable,
                         GError **error);
 
 G_END_DECLS

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "base/cancel.h"
 #include "layer/codec.h"
 
 G_BEGIN_DECLS
@@ -14,9 +15,9 @@ typedef struct {
     int fd;         /* borrowed */
     guint64 offset; /* of the first byte not read yet */
     guint64 end;
-    CxSink *raw_sink;          /* borrowed; may be NULL */
-    GCancellable *cancellable; /* borrowed; may be NULL */
-    const guint8 *next;        /* read, but not used yet: a place in buffer */
+    CxSink *raw_sink;      /* borrowed; may be NULL */
+    CxCancel *cancellable; /* borrowed; may be NULL */
+    const guint8 *next;    /* read, but not used yet: a place in buffer */
     gsize available;
     guint8 *buffer; /* (owned) CX_SOURCE_BUFFER bytes */
 } CxSource;

@@ -144,7 +144,7 @@ cx_decompress(int fd,
               guint64 limit,
               CxSink *sink,
               CxSink *raw_sink,
-              GCancellable *cancellable,
+              CxCancel *cancellable,
               GError **error)
 {
     CxDrain drain = {.sink = sink, .limit = limit};

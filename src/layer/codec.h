@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <gio/gio.h>
-
+#include "base/cancel.h"
 #include "layer/sink.h"
 
 G_BEGIN_DECLS
@@ -33,7 +32,7 @@ gboolean cx_decompress(int fd,
                        guint64 limit,
                        CxSink *sink,
                        CxSink *raw_sink,
-                       GCancellable *cancellable,
+                       CxCancel *cancellable,
                        GError **error);
 
 /* A sink that compresses into next with pinned, versioned parameters (gzip: ISA-L level 1, mtime 0,

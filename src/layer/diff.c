@@ -40,7 +40,7 @@ typedef struct {
     CxTree *below; /* borrowed or NULL */
     gint64 mtime;
     CxTarWriter *writer;
-    GCancellable *cancellable;
+    CxCancel *cancellable;
     CxLinkTable *links; /* (owned) */
     GString *path;      /* (owned) of the object at hand */
 } Differ;
@@ -452,7 +452,7 @@ cx_layer_diff(const int *delta_fds,
               CxTree *below,
               gint64 mtime,
               CxTarWriter *writer,
-              GCancellable *cancellable,
+              CxCancel *cancellable,
               GError **error)
 {
     g_auto(Differ) self = {.below = below,

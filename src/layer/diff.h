@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <gio/gio.h>
-
+#include "base/cancel.h"
 #include "layer/tar-writer.h"
 #include "layer/tree.h"
 
@@ -21,7 +20,7 @@ gboolean cx_layer_diff(const int *delta_fds, /* from the bottom up, borrowed */
                        CxTree *below,
                        gint64 mtime,
                        CxTarWriter *writer,
-                       GCancellable *cancellable,
+                       CxCancel *cancellable,
                        GError **error);
 
 G_END_DECLS

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <gio/gio.h>
-
 #include "base/digest.h"
 #include "layer/entry.h"
 #include "layer/erofs-index.h"

@@ -22,7 +22,7 @@
 typedef struct {
     const CxPack *pack; /* borrowed */
     CxTarWriter *writer;
-    GCancellable *cancellable;
+    CxCancel *cancellable;
     CxLinkTable *links; /* (owned) */
     GHashTable
         *shared;     /* (owned) set of (owned char *): folders written that the image has as well */
@@ -394,7 +394,7 @@ pack_top_folder(Packer *self, const char *path, const CxTreeNode *there, GError 
 }
 
 gboolean
-cx_layer_pack(const CxPack *pack, CxTarWriter *writer, GCancellable *cancellable, GError **error)
+cx_layer_pack(const CxPack *pack, CxTarWriter *writer, CxCancel *cancellable, GError **error)
 {
     g_auto(Packer)
         self = {.pack = pack,
@@ -429,7 +429,7 @@ cx_layer_pack(const CxPack *pack, CxTarWriter *writer, GCancellable *cancellable
 
 typedef struct {
     CxHasher *hasher; /* (owned) */
-    GCancellable *cancellable;
+    CxCancel *cancellable;
     gint64 settled_before; /* seconds */
     gboolean settled;
     guint32 depth;
@@ -497,7 +497,7 @@ gboolean
 cx_layer_pack_key(const CxPack *pack,
                   CxDigest *out_key,
                   gboolean *out_settled,
-                  GCancellable *cancellable,
+                  CxCancel *cancellable,
                   GError **error)
 {
     g_autoptr(CxHasher) hasher = cx_hasher_new();

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <gio/gio.h>
-
+#include "base/cancel.h"
 #include "base/digest.h"
 #include "layer/tar-writer.h"
 #include "layer/tree.h"
@@ -31,7 +30,7 @@ typedef struct {
 
 gboolean cx_layer_pack(const CxPack *pack,
                        CxTarWriter *writer,
-                       GCancellable *cancellable,
+                       CxCancel *cancellable,
                        GError **error);
 
 /* A key over what lstat says of every object of the source: name, type, mode, size, mtime, ctime,
@@ -41,7 +40,7 @@ gboolean cx_layer_pack(const CxPack *pack,
 gboolean cx_layer_pack_key(const CxPack *pack,
                            CxDigest *out_key,
                            gboolean *out_settled,
-                           GCancellable *cancellable,
+                           CxCancel *cancellable,
                            GError **error);
 
 G_END_DECLS

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <gio/gio.h>
-
 #include "layer/layer-store.h"
 
 G_BEGIN_DECLS

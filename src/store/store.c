@@ -38,7 +38,7 @@ open_root(CxStore *self, const char *path, GError **error)
 /* One process owns a root.  The lock goes with the process, so a killed owner leaves none behind.
  */
 static gboolean
-lock_root(CxStore *self, gboolean wait, GCancellable *cancellable, GError **error)
+lock_root(CxStore *self, gboolean wait, CxCancel *cancellable, GError **error)
 {
     self->lock_fd = openat(self->root_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (self->lock_fd < 0)
@@ -158,7 +158,7 @@ drop_suspects(CxStore *self, GError **error)
 }
 
 static gboolean
-collect_after_crash(CxStore *self, GCancellable *cancellable, GError **error)
+collect_after_crash(CxStore *self, CxCancel *cancellable, GError **error)
 {
     cx_autofd int fd =
         openat(self->root_fd, OPEN_MARK, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -173,7 +173,7 @@ collect_after_crash(CxStore *self, GCancellable *cancellable, GError **error)
 }
 
 CxStore *
-cx_store_open(const CxStoreOptions *options, GCancellable *cancellable, GError **error)
+cx_store_open(const CxStoreOptions *options, CxCancel *cancellable, GError **error)
 {
     CX_ERROR_CONTEXT(error, "store \"%s\"", options->path);
     CxStore *self = g_new0(CxStore, 1);
@@ -439,11 +439,8 @@ list_objects(CxStore *self, CxObjectKind kind, GError **error)
 }
 
 gboolean
-cx_store_gc(CxStore *self,
-            CxGcFlags flags,
-            CxGcReport *out_report,
-            GCancellable *cancellable,
-            GError **error)
+cx_store_gc(
+    CxStore *self, CxGcFlags flags, CxGcReport *out_report, CxCancel *cancellable, GError **error)
 {
     CxGcReport report = {0, 0, 0};
     g_autoptr(GHashTable) held = NULL;
@@ -557,7 +554,7 @@ trim_logs(CxStore *self)
 }
 
 gboolean
-cx_store_keep_budget(CxStore *self, GCancellable *cancellable, GError **error)
+cx_store_keep_budget(CxStore *self, CxCancel *cancellable, GError **error)
 {
     CxMetaTotals totals;
     CxGcReport report;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <gio/gio.h>
-
+#include "base/cancel.h"
 #include "content/blob-store.h"
 #include "layer/layer-store.h"
 #include "meta/meta.h"
@@ -33,7 +32,7 @@ typedef struct {
 
 /* Opens and recovers: leftovers of a process that was killed are removed, objects that a crash of
  * the machine may have damaged are dropped with what refers to them. */
-CxStore *cx_store_open(const CxStoreOptions *options, GCancellable *cancellable, GError **error);
+CxStore *cx_store_open(const CxStoreOptions *options, CxCancel *cancellable, GError **error);
 /* All users must be gone.  Forces what is not yet on disk to disk when `sync` is set. */
 void cx_store_close(CxStore *self, gboolean sync);
 
@@ -88,15 +87,12 @@ typedef struct {
     guint64 bytes; /* freed */
 } CxGcReport;
 
-gboolean cx_store_gc(CxStore *self,
-                     CxGcFlags flags,
-                     CxGcReport *out_report,
-                     GCancellable *cancellable,
-                     GError **error);
+gboolean cx_store_gc(
+    CxStore *self, CxGcFlags flags, CxGcReport *out_report, CxCancel *cancellable, GError **error);
 
 /* Collects when the cache has outgrown its budget, and drops the oldest logs beyond
  * CX_STORE_LOGS_MAX; else costs next to nothing.  For the end of a build. */
-gboolean cx_store_keep_budget(CxStore *self, GCancellable *cancellable, GError **error);
+gboolean cx_store_keep_budget(CxStore *self, CxCancel *cancellable, GError **error);
 
 typedef struct {
     CxMetaTotals meta;
