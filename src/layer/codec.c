@@ -163,7 +163,8 @@ cx_decompress(int fd,
     if (compression == CX_COMPRESSION_NONE && raw_sink == NULL)
         return splice_through(&source, &drain, error);
 
-    source.buffer = buffer = g_malloc(CX_SOURCE_BUFFER);
+    buffer = g_malloc(CX_SOURCE_BUFFER);
+    source.buffer = buffer;
     switch (compression) {
     case CX_COMPRESSION_GZIP:
         return cx_gzip_decode(&source, &drain, error);

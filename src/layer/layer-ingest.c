@@ -169,17 +169,12 @@ store_here(CxLayerIngest *self, GError **error)
     return check_failure(self, error);
 }
 
-/* Hands the filled buffer over and gets hold of the next. */
+/* Gives the filled buffer to the thread and waits for a free one. */
 static gboolean
-hand_over(CxLayerIngest *self, GError **error)
+pass_on(CxLayerIngest *self, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = NULL;
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->lock);
 
-    ensure_thread(self);
-    if (self->threadless)
-        return store_here(self, error);
-
-    locker = g_mutex_locker_new(&self->lock);
     self->n_full++;
     g_cond_signal(&self->changed);
     while (self->n_full == N_BUFFERS)
@@ -188,6 +183,13 @@ hand_over(CxLayerIngest *self, GError **error)
     self->fill = (self->fill + 1) % N_BUFFERS;
     self->buffers[self->fill].size = 0;
     return check_failure(self, error);
+}
+
+static gboolean
+hand_over(CxLayerIngest *self, GError **error)
+{
+    ensure_thread(self);
+    return self->threadless ? store_here(self, error) : pass_on(self, error);
 }
 
 /* The buffer to fill, with at least a byte of room. */

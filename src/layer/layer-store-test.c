@@ -168,8 +168,8 @@ test_list(Fixture *self, gconstpointer data)
 {
     g_autoptr(GArray) list = NULL;
 
-    for (char text = 'a'; text < 'k'; text++)
-        (void)must_take_in(self->store, &text, 1);
+    for (const char *text = "abcdefghij"; *text != '\0'; text++)
+        (void)must_take_in(self->store, text, 1);
     g_assert_cmpint(mkdirat(self->folder.fd, "layers/lost+found", 0700), ==, 0);
 
     list = cx_layer_store_list(self->store, NULL);

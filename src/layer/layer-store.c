@@ -195,7 +195,7 @@ build_index(CxLayerStore *self, const CxDigest *diff_id, GError **error)
     cx_autofd int folder_fd = -1;
     cx_autofd int tar_fd = -1;
     g_auto(CxTmpfile) index = CX_TMPFILE_INIT;
-    guint64 tar_size;
+    guint64 tar_size = 0;
 
     folder_fd = cx_layer_store_open_folder(self, diff_id, error);
     if (folder_fd < 0)

@@ -626,6 +626,7 @@ test_message(void)
     cx_test_tar_add_entry(tar, '0', "first", "x");
     cx_test_tar_add_entry(tar, 'M', "odd\nna\"me", "x");
     text = cx_test_tar_describe(tar->data, tar->len, &cx_layer_limits_default, &error);
+    g_assert_cmpstr(text, ==, "f 0644 0:0 0.000000000 first \"x\"\n");
     g_assert_cmpstr(error->message, ==,
                     "tar entry \"odd\\nna\\\"me\" at offset 1027: entry of type 'M'");
 }

@@ -486,7 +486,7 @@ gboolean
 cx_pax_parse(
     CxPax *self, const char *records, gsize size, const CxLayerLimits *limits, GError **error)
 {
-    Text rest = {records, size}, key, value;
+    Text rest = {records, size}, key = {"", 0}, value = key;
 
     while (rest.size > 0) {
         if (!next_record(&rest, &key, &value, error) ||
@@ -507,7 +507,7 @@ cx_pax_parse(
 gboolean
 cx_pax_check_global(const char *records, gsize size, GError **error)
 {
-    Text rest = {records, size}, key, value;
+    Text rest = {records, size}, key = {"", 0}, value = key;
 
     while (rest.size > 0) {
         if (!next_record(&rest, &key, &value, error))

@@ -128,7 +128,7 @@ next_number(Map *self, guint64 *out_number, GError **error)
 static gboolean
 read_map(Map *self, GArray *extents, GError **error)
 {
-    guint64 n;
+    guint64 n = 0;
 
     if (!next_number(self, &n, error))
         return FALSE;
