@@ -14,6 +14,19 @@
 #define CPU_PERIOD_US 100000
 
 static gboolean
+allow(const char *folder, const CxDeviceRule *rule, GError **error)
+{
+    g_autofree char *minor = rule->minor < 0 ? g_strdup("*") : g_strdup_printf("%d", rule->minor);
+    g_autofree char *line = g_strdup_printf("c %d:%s rwm", rule->major, minor);
+
+    return cx_cgroup_write(folder, "devices.allow", line, error);
+}
+
+/* runc before 1.2 makes a group of its own below ours and insists on allowing /dev/net/tun there,
+ * which the kernel refuses unless we do.  It is of little use without CAP_NET_ADMIN. */
+static const CxDeviceRule tun = {10, 200};
+
+static gboolean
 set_device_rules(const char *folder, GError **error)
 {
     if (!cx_cgroup_write(folder, "devices.deny", "a", error) ||
@@ -21,16 +34,11 @@ set_device_rules(const char *folder, GError **error)
         !cx_cgroup_write(folder, "devices.allow", "b *:* m", error))
         return FALSE;
 
-    for (guint i = 0; i < cx_n_device_rules; i++) {
-        const CxDeviceRule *rule = &cx_device_rules[i];
-        g_autofree char *minor =
-            rule->minor < 0 ? g_strdup("*") : g_strdup_printf("%d", rule->minor);
-        g_autofree char *line = g_strdup_printf("c %d:%s rwm", rule->major, minor);
-
-        if (!cx_cgroup_write(folder, "devices.allow", line, error))
+    for (guint i = 0; i < cx_n_device_rules; i++)
+        if (!allow(folder, &cx_device_rules[i], error))
             return FALSE;
-    }
-    return TRUE;
+
+    return allow(folder, &tun, error);
 }
 
 static gboolean
@@ -88,8 +96,7 @@ open_v1(CxCgroups *self, GError **error)
     return TRUE;
 }
 
-/* ---- limits
- * ------------------------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 static char *
 make_folder(const CxCgroups *self, CxCgroup *group, CxController controller, GError **error)

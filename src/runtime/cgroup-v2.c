@@ -109,8 +109,7 @@ open_v2(CxCgroups *self, GError **error)
     return TRUE;
 }
 
-/* ---- limits
- * ------------------------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 static gboolean
 set_limits(const char *folder, const CxLimits *limits, GError **error)

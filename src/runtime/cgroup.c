@@ -52,8 +52,7 @@ cx_cgroups_note(CxCgroups *self, const char *format, ...)
     va_end(args);
 }
 
-/* ---- mounts
- * ------------------------------------------------------------------------------------------- */
+/* ---- mounts ---------------------------------------------------------------------------------- */
 
 /* A line of /proc/self/mountinfo, as far as it matters (proc(5)). */
 typedef struct {
@@ -215,8 +214,7 @@ cx_cgroup_fix_view(GError **error)
     return TRUE;
 }
 
-/* ---- folders
- * ------------------------------------------------------------------------------------------ */
+/* ---- folders --------------------------------------------------------------------------------- */
 
 gboolean
 cx_cgroup_write(const char *folder, const char *file, const char *value, GError **error)
@@ -307,8 +305,7 @@ cx_cgroup_make_folder(GPtrArray *made, const char *path, GError **error)
     return TRUE;
 }
 
-/* ---- the base group
- * ----------------------------------------------------------------------------------- */
+/* ---- the base group -------------------------------------------------------------------------- */
 
 CxCgroups *
 cx_cgroups_open(const char *instance_name)
@@ -372,8 +369,7 @@ cx_cgroups_explain(const CxCgroups *self)
     return g_strv_builder_end(lines);
 }
 
-/* ---- the group of one container
- * ----------------------------------------------------------------------- */
+/* ---- the group of one container -------------------------------------------------------------- */
 
 static gboolean
 check_limits(const CxCgroups *self, const CxLimits *limits, GError **error)

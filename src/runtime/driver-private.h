@@ -45,6 +45,17 @@ struct CxRuntimeOps {
     const CxRuntimeSaying *sayings;
 };
 
+struct CxRuntime {
+    gint refs; /* atomic */
+    const CxRuntimeOps *ops;
+    char *version;    /* (owned) */
+    char *program;    /* (owned) as found in PATH */
+    int sealed_fd;    /* the program's sealed copy, or -1 */
+    char *state_root; /* (owned) */
+    char *root;       /* (owned) the runtime's own part of it */
+    char *calls;      /* (owned) folder of logs and pid files */
+};
+
 extern const CxRuntimeOps cx_runtime_crun;
 extern const CxRuntimeOps cx_runtime_runc;
 extern const CxRuntimeOps cx_runtime_youki;
@@ -109,7 +120,8 @@ gboolean cx_runtime_runs_detached(const CxRuntime *self);
  * works. */
 #define CX_RUNTIME_MARK "CRUXD_CONTAINER="
 const char *cx_runtime_get_state_root(const CxRuntime *self); /* as given to cx_runtime_open */
-/* The fd the program is run from, or -1. */
+/* What to execute: the file, or the sealed copy, of which the fd is given by the second. */
+char *cx_runtime_dup_program_path(const CxRuntime *self);
 int cx_runtime_get_program_fd(const CxRuntime *self);
 
 G_END_DECLS

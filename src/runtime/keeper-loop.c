@@ -115,8 +115,7 @@ signal_pidfd(int pidfd, int signal)
         (void)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0);
 }
 
-/* ---- events
- * ------------------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 static void
 send_event(Keeper *self, const CxKeeperEvent *event)
@@ -157,8 +156,7 @@ send_settled(Keeper *self, const Step *step)
     send_event(self, &event);
 }
 
-/* ---- strays
- * ------------------------------------------------------------------------------------------- */
+/* ---- strays ---------------------------------------------------------------------------------- */
 
 /* With a known pid: the step it belongs to. */
 static Step *
@@ -256,8 +254,7 @@ reap_strays(Keeper *self)
     }
 }
 
-/* ---- phases
- * ------------------------------------------------------------------------------------------- */
+/* ---- phases ---------------------------------------------------------------------------------- */
 
 static gboolean
 begin_call(Keeper *self, Step *step, CxRuntimeCall call, GError **error)
@@ -436,23 +433,9 @@ runtime_ended(Keeper *self, Step *step)
     }
 }
 
-/* A detached run can only tell by the log that the program could not be executed in the end. */
-static GError *
-find_exec_failure(Keeper *self, const Step *step)
-{
-    g_autofree char *message = cx_runtime_dup_message(self->runtime, step->request.id);
-
-    if (message == NULL)
-        return NULL;
-
-    return g_error_new(CX_ERROR, (gint)cx_runtime_classify(self->runtime, message), "%s: %s",
-                       cx_runtime_get_name(self->runtime), message);
-}
-
 static void
 init_ended(Keeper *self, Step *step)
 {
-    GError *failure = NULL;
     siginfo_t info = {0};
 
     if (waitid(P_PID, (id_t)step->init_pid, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
@@ -460,13 +443,6 @@ init_ended(Keeper *self, Step *step)
 
     step->init_pid = 0;
     cx_clear_fd(&step->init_pidfd);
-    if (info.si_code == CLD_EXITED && info.si_status != 0)
-        failure = find_exec_failure(self, step);
-    if (failure != NULL) {
-        undo(self, step, failure);
-        return;
-    }
-
     send_ended(self, step, &info);
     change_phase(step, DELETING);
     if (!begin_call(self, step, (CxRuntimeCall){.verb = CX_RUNTIME_DELETE}, NULL))
@@ -491,8 +467,7 @@ cancel(Step *step)
         step->deadline = MIN(step->deadline, in_ms(CANCEL_DEADLINE_MS));
 }
 
-/* ---- requests
- * ----------------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static gboolean
 has_entered(const Keeper *self, int fd)
@@ -656,8 +631,7 @@ handle_request(Keeper *self)
     return TRUE;
 }
 
-/* ---- the loop
- * ----------------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 static void
 drop_gone(Keeper *self)

@@ -4,6 +4,7 @@
 #include <limits.h>
 
 #include "runtime/driver-private.h"
+#include "runtime/keeper.h"
 
 G_BEGIN_DECLS
 
@@ -45,6 +46,9 @@ typedef struct {
     guint32 error;   /* FAILED: a CxError, text says what */
     char text[2048]; /* FAILED; SETTLED: "" or what could not be removed */
 } CxKeeperEvent;
+
+/* For tests that do away with it. */
+pid_t cx_keeper_get_pid(const CxKeeper *self);
 
 /* The keeper's whole life; returns when it is over.  The process is single-threaded and owns the
  * descriptors. */

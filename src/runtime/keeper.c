@@ -60,8 +60,7 @@ keeper_unref(CxKeeper *self)
     g_free(self);
 }
 
-/* ---- events from the keeper; all with the lock held
- * ------------------------------------------------------ */
+/* ---- events from the keeper; all with the lock held ------------------------------------------ */
 
 static void
 mark_ended(CxStepProcess *step)
@@ -100,8 +99,7 @@ handle_event(CxStepProcess *step, const CxKeeperEvent *event)
     }
 }
 
-/* ---- the keeper died
- * ---------------------------------------------------------------------------------- */
+/* ---- the keeper died ------------------------------------------------------------------------- */
 
 static gboolean
 is_in_our_pid_namespace(pid_t pid)
@@ -177,8 +175,7 @@ mourn(CxKeeper *self)
     g_mutex_unlock(&self->lock);
 }
 
-/* ---- the reader
- * --------------------------------------------------------------------------------------- */
+/* ---- the reader ------------------------------------------------------------------------------ */
 
 static gpointer
 read_events(gpointer data)
@@ -208,8 +205,7 @@ read_events(gpointer data)
     return NULL;
 }
 
-/* ---- start and stop
- * ----------------------------------------------------------------------------------- */
+/* ---- start and stop -------------------------------------------------------------------------- */
 
 static int
 open_lock(CxRuntime *runtime, GError **error)
@@ -270,8 +266,13 @@ cx_keeper_stop(CxKeeper *self)
     keeper_unref(self);
 }
 
-/* ---- requests
- * ----------------------------------------------------------------------------------------- */
+pid_t
+cx_keeper_get_pid(const CxKeeper *self)
+{
+    return self->pid;
+}
+
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static gboolean
 send_request(

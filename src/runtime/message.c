@@ -52,9 +52,12 @@ parse_logrus_line(const char *line, char **out_message)
         return LINE_OTHER;
 
     message += strlen(" msg=\"");
-    for (end = message; *end != '\0' && *end != '"'; end++)
-        if (*end == '\\' && end[1] != '\0')
+    for (end = message; *end != '\0' && *end != '"'; end++) {
+        if (*end == '\\' && end[1] == '\0')
+            break; /* the line was cut */
+        if (*end == '\\')
             end++;
+    }
     quoted = g_strndup(message, (gsize)(end - message));
     *out_message = g_strcompress(quoted);
     return LINE_ERROR;

@@ -49,7 +49,7 @@ add_rule(const CxSyscallRule *rule, gpointer data)
     scmp_filter_ctx filter = data;
     guint32 action = rule->errnum == 0 ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO((guint32)rule->errnum);
     int number = seccomp_syscall_resolve_name(rule->name);
-    struct scmp_arg_cmp condition = {.arg = 0, .op = SCMP_CMP_EQ, .datum_a = rule->value};
+    struct scmp_arg_cmp condition = {.op = SCMP_CMP_EQ, .datum_a = rule->value};
 
     /* What this architecture has not, and what already is the answer to everything unknown. */
     if (number == __NR_SCMP_ERROR || rule->errnum == CX_SYSCALL_UNKNOWN_ERRNO)
@@ -57,9 +57,10 @@ add_rule(const CxSyscallRule *rule, gpointer data)
 
     if (rule->condition == CX_SYSCALL_ARG0_NE)
         condition.op = SCMP_CMP_NE;
-    if (rule->condition == CX_SYSCALL_ARG0_MASKED_ZERO)
-        condition = (struct scmp_arg_cmp){
-            .arg = 0, .op = SCMP_CMP_MASKED_EQ, .datum_a = rule->value, .datum_b = 0};
+    if (rule->condition == CX_SYSCALL_ARG0_HAS || rule->condition == CX_SYSCALL_ARG0_HAS_NONE)
+        condition.op = SCMP_CMP_MASKED_EQ;
+    if (rule->condition == CX_SYSCALL_ARG0_HAS)
+        condition.datum_b = rule->value;
     check(seccomp_rule_add_array(filter, action, number,
                                  rule->condition == CX_SYSCALL_ALWAYS ? 0 : 1, &condition),
           rule->name);

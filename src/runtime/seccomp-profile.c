@@ -90,19 +90,26 @@ static const char *const refused[] = {
 };
 /* clang-format on */
 
+/* The flags of clone3 are behind a pointer, where a filter cannot look; C libraries fall back to
+ * clone.  Personality 0xffffffff asks.  AF_VSOCK: a build shares the host's network, not its line
+ * to the hypervisor. */
 static const CxSyscallRule conditional[] = {
-    {"clone",       0,      CX_SYSCALL_ARG0_MASKED_ZERO, NAMESPACE_FLAGS      },
- /* Its flags are behind a pointer, where a filter cannot look; C libraries fall back to clone.
-  */
-    {"clone3",      ENOSYS, CX_SYSCALL_ALWAYS,           0                    },
-    {"personality", 0,      CX_SYSCALL_ARG0_EQ,          PER_LINUX            },
-    {"personality", 0,      CX_SYSCALL_ARG0_EQ,          PER_LINUX32          },
-    {"personality", 0,      CX_SYSCALL_ARG0_EQ,          UNAME26              },
-    {"personality", 0,      CX_SYSCALL_ARG0_EQ,          UNAME26 | PER_LINUX32},
-    {"personality", 0,      CX_SYSCALL_ARG0_EQ,          0xffffffff           }, /* asks */
-  /* A build shares the host's network, not its line to the hypervisor. */
-    {"socket",      0,      CX_SYSCALL_ARG0_NE,          AF_VSOCK             },
-    {"socket",      EPERM,  CX_SYSCALL_ARG0_EQ,          AF_VSOCK             },
+    {"clone",       0,      CX_SYSCALL_ARG0_HAS_NONE, NAMESPACE_FLAGS      },
+    {"clone",       EPERM,  CX_SYSCALL_ARG0_HAS,      CLONE_NEWNS          },
+    {"clone",       EPERM,  CX_SYSCALL_ARG0_HAS,      CLONE_NEWCGROUP      },
+    {"clone",       EPERM,  CX_SYSCALL_ARG0_HAS,      CLONE_NEWUTS         },
+    {"clone",       EPERM,  CX_SYSCALL_ARG0_HAS,      CLONE_NEWIPC         },
+    {"clone",       EPERM,  CX_SYSCALL_ARG0_HAS,      CLONE_NEWUSER        },
+    {"clone",       EPERM,  CX_SYSCALL_ARG0_HAS,      CLONE_NEWPID         },
+    {"clone",       EPERM,  CX_SYSCALL_ARG0_HAS,      CLONE_NEWNET         },
+    {"clone3",      ENOSYS, CX_SYSCALL_ALWAYS,        0                    },
+    {"personality", 0,      CX_SYSCALL_ARG0_EQ,       PER_LINUX            },
+    {"personality", 0,      CX_SYSCALL_ARG0_EQ,       PER_LINUX32          },
+    {"personality", 0,      CX_SYSCALL_ARG0_EQ,       UNAME26              },
+    {"personality", 0,      CX_SYSCALL_ARG0_EQ,       UNAME26 | PER_LINUX32},
+    {"personality", 0,      CX_SYSCALL_ARG0_EQ,       0xffffffff           },
+    {"socket",      0,      CX_SYSCALL_ARG0_NE,       AF_VSOCK             },
+    {"socket",      EPERM,  CX_SYSCALL_ARG0_EQ,       AF_VSOCK             },
 };
 
 void

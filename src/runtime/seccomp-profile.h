@@ -17,7 +17,8 @@ typedef enum {
     CX_SYSCALL_ALWAYS,
     CX_SYSCALL_ARG0_EQ, /* argument 0 equals value */
     CX_SYSCALL_ARG0_NE,
-    CX_SYSCALL_ARG0_MASKED_ZERO, /* argument 0 has none of the bits of value */
+    CX_SYSCALL_ARG0_HAS,      /* argument 0 has the bit that value is */
+    CX_SYSCALL_ARG0_HAS_NONE, /* … none of the bits of value */
 } CxSyscallCondition;
 
 typedef struct {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/seccomp-bpf.h" /* made by seccomp-compile */
 #include "runtime/seccomp-profile.h"
-#include "seccomp-bpf.h" /* made by seccomp-compile */
 
 const char *
 cx_seccomp_peek_bpf(void)
@@ -8,8 +8,7 @@ cx_seccomp_peek_bpf(void)
     return bpf;
 }
 
-/* ---- as JSON
- * ------------------------------------------------------------------------------------------ */
+/* ---- as JSON --------------------------------------------------------------------------------- */
 
 /* Names without condition and of one action share an entry; the profile has them in a row. */
 typedef struct {
@@ -24,11 +23,14 @@ condition_to_json(const CxSyscallRule *rule)
     static const char *const operators[] = {
         [CX_SYSCALL_ARG0_EQ] = "SCMP_CMP_EQ",
         [CX_SYSCALL_ARG0_NE] = "SCMP_CMP_NE",
-        [CX_SYSCALL_ARG0_MASKED_ZERO] = "SCMP_CMP_MASKED_EQ",
+        [CX_SYSCALL_ARG0_HAS] = "SCMP_CMP_MASKED_EQ",
+        [CX_SYSCALL_ARG0_HAS_NONE] = "SCMP_CMP_MASKED_EQ",
     };
 
-    return json_pack("[{s:i, s:I, s:i, s:s}]", "index", 0, "value", (json_int_t)rule->value,
-                     "valueTwo", 0, "op", operators[rule->condition]);
+    guint64 second = rule->condition == CX_SYSCALL_ARG0_HAS ? rule->value : 0;
+
+    return json_pack("[{s:i, s:I, s:I, s:s}]", "index", 0, "value", (json_int_t)rule->value,
+                     "valueTwo", (json_int_t)second, "op", operators[rule->condition]);
 }
 
 static void

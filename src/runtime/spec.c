@@ -61,8 +61,7 @@ static const struct {
     {"/sys",        "sysfs",  "nosuid,noexec,nodev,ro"                           },
 };
 
-/* ---- environment
- * -------------------------------------------------------------------------------------- */
+/* ---- environment ----------------------------------------------------------------------------- */
 
 /* Index of the entry with the same name, or the length. */
 static guint
@@ -116,8 +115,7 @@ complete_env(const CxContainerSpec *spec)
     return cx_env_merge(defaults, spec->env);
 }
 
-/* ---- checks
- * ------------------------------------------------------------------------------------------- */
+/* ---- checks ---------------------------------------------------------------------------------- */
 
 /* JSON is UTF-8, so nothing else can be passed on. */
 static gboolean
@@ -177,8 +175,7 @@ check_spec(const CxContainerSpec *spec, GError **error)
     return TRUE;
 }
 
-/* ---- the parts of config.json
- * --------------------------------------------------------------------------- */
+/* ---- the parts of config.json ---------------------------------------------------------------- */
 
 static json_t *
 make_capability_set(const CxContainerSpec *spec)

@@ -23,8 +23,6 @@ test_enter_sandbox(const char **out_why)
 {
     if (geteuid() != 0)
         *out_why = "not root";
-    else if (access(BUSYBOX, X_OK) < 0)
-        *out_why = BUSYBOX " (busybox-static) is missing";
     else if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         *out_why = "no mount namespaces";
     else if (!cx_cgroup_fix_view(NULL))
@@ -32,6 +30,16 @@ test_enter_sandbox(const char **out_why)
     else
         return TRUE;
 
+    return FALSE;
+}
+
+gboolean
+test_can_run_containers(const char **out_why)
+{
+    if (access(BUSYBOX, X_OK) == 0)
+        return test_enter_sandbox(out_why);
+
+    *out_why = BUSYBOX " (busybox-static) is missing";
     return FALSE;
 }
 
@@ -99,6 +107,24 @@ test_ground_free(TestGround *self)
     g_free(self->root);
     g_free(self->state);
     g_free(self);
+}
+
+gboolean
+test_ground_has_process(TestGround *self)
+{
+    g_autoptr(GDir) proc = g_dir_open("/proc", 0, NULL);
+    struct stat root, theirs;
+    const char *name;
+
+    g_assert_cmpint(stat(self->root, &root), ==, 0);
+    while ((name = g_dir_read_name(proc)) != NULL) {
+        g_autofree char *path = g_build_filename("/proc", name, "root/.", NULL);
+
+        if (g_ascii_isdigit(*name) && stat(path, &theirs) == 0 && theirs.st_dev == root.st_dev &&
+            theirs.st_ino == root.st_ino)
+            return TRUE;
+    }
+    return FALSE;
 }
 
 char *

@@ -12,6 +12,8 @@ G_BEGIN_DECLS
 /* Enters a private mount namespace with a cgroup view that runtimes accept.  FALSE: this machine
  * cannot; *out_why says what is missing (static). */
 gboolean test_enter_sandbox(const char **out_why);
+/* The same, and there is something to run in a container. */
+gboolean test_can_run_containers(const char **out_why);
 
 typedef struct {
     char *folder; /* (owned) temporary */
@@ -24,6 +26,9 @@ typedef struct {
 TestGround *test_ground_new(const char *runtime);
 void test_ground_free(TestGround *self); /* asserts that the runtime's state root is empty */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(TestGround, test_ground_free)
+
+/* Whether a process is inside the root file system. */
+gboolean test_ground_has_process(TestGround *self);
 
 /* Writes folder/ID/config.json; returns that folder. */
 char *test_ground_make_bundle(TestGround *self,

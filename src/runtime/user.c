@@ -17,8 +17,7 @@
 #define GIDS_MAX 1024
 #define FIELDS_MAX 7
 
-/* ---- passwd and group, line by line
- * ---------------------------------------------------------------------- */
+/* ---- passwd and group, line by line ---------------------------------------------------------- */
 
 typedef struct {
     char *text; /* (owned) NULL: no such file */
@@ -88,8 +87,7 @@ database_next(Database *self, char *fields[FIELDS_MAX], guint max)
     }
 }
 
-/* ---- numbers
- * ------------------------------------------------------------------------------------------ */
+/* ---- numbers --------------------------------------------------------------------------------- */
 
 static gboolean
 is_digits(const char *text)
@@ -121,8 +119,7 @@ throw_bad_number(const char *text, GError **error)
                     text);
 }
 
-/* ---- lookups
- * ------------------------------------------------------------------------------------------ */
+/* ---- lookups --------------------------------------------------------------------------------- */
 
 /* Fills in uid, gid, home and *out_name of a user that /etc/passwd knows. */
 static gboolean
@@ -241,8 +238,7 @@ add_memberships(int root_fd, const char *name, CxUser *user, GError **error)
     return TRUE;
 }
 
-/* ---- public
- * ------------------------------------------------------------------------------------------- */
+/* ---- public ---------------------------------------------------------------------------------- */
 
 void
 cx_user_clear(CxUser *self)
