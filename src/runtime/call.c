@@ -258,9 +258,12 @@ read_pid(const CxRuntime *self, const char *id, pid_t *out_pid, GError **error)
     if (fd < 0)
         return cx_throw(error, CX_ERROR_INTERNAL, "%s ended well but wrote no pid file",
                         self->ops->name);
-    if (cx_read_full(fd, text, sizeof text - 1, NULL) < 0 || !parse_pid(text, out_pid))
+    if (cx_read_full(fd, text, sizeof text - 1, NULL) < 0 || !parse_pid(text, out_pid)) {
+        g_autofree char *escaped = g_strescape(text, NULL);
+
         return cx_throw(error, CX_ERROR_INTERNAL, "%s wrote \"%.16s\" as the container's pid",
-                        self->ops->name, text);
+                        self->ops->name, escaped);
+    }
 
     return TRUE;
 }

@@ -12,82 +12,11 @@
 #include "runtime/driver-private.h"
 #include "runtime/driver.h"
 #include "runtime/test-container.h"
+#include "runtime/test-fake.h"
 
-/* The driver against a runtime made here: a script that notes its arguments, one line a call, and
- * then does what the file "plan" says.  spec/oci-runtime.md §18. */
-
-static const char fake[] = "#!/bin/sh\n"
-                           "dir=${0%/*}\n"
-                           "[ \"$1\" = --version ] && { cat \"$dir/version\"; exit 0; }\n"
-                           "echo \"$*\" >> \"$dir/argv\"\n"
-                           "env > \"$dir/env\"\n"
-                           "while [ $# -gt 0 ]; do\n"
-                           "  case $1 in\n"
-                           "  --root) root=$2; shift ;;\n"
-                           "  --log) log=$2; shift ;;\n"
-                           "  --pid-file) pid_file=$2; shift ;;\n"
-                           "  create|run|start|state|kill|delete) verb=$1 ;;\n"
-                           "  --) id=$2; break ;;\n"
-                           "  esac\n"
-                           "  shift\n"
-                           "done\n"
-                           ". \"$dir/plan\"\n";
+/* The driver against a runtime made here.  spec/oci-runtime.md §18. */
 
 #define DEADLINE_MS 10000
-
-typedef struct {
-    char *folder;  /* (owned) */
-    char *state;   /* (owned) */
-    char *program; /* (owned) */
-    CxRuntime *runtime;
-} Ground;
-
-static void
-put(const char *folder, const char *name, const char *text, mode_t mode)
-{
-    g_autofree char *path = g_build_filename(folder, name, NULL);
-    g_autoptr(GError) error = NULL;
-
-    g_file_set_contents(path, text, -1, &error);
-    g_assert_no_error(error);
-    g_assert_cmpint(chmod(path, mode), ==, 0);
-}
-
-static char *
-get(const char *folder, const char *name)
-{
-    g_autofree char *path = g_build_filename(folder, name, NULL);
-    char *text = NULL;
-
-    return g_file_get_contents(path, &text, NULL, NULL) ? text : g_strdup("");
-}
-
-static void
-ground_open(Ground *self, const char *version)
-{
-    g_autoptr(GError) error = NULL;
-
-    self->folder = g_dir_make_tmp("cx-driver-XXXXXX", &error);
-    g_assert_no_error(error);
-    self->state = g_build_filename(self->folder, "state", NULL);
-    self->program = g_build_filename(self->folder, "runtime", NULL);
-    put(self->folder, "runtime", fake, 0755);
-    put(self->folder, "version", version, 0644);
-    put(self->folder, "plan", "exit 0\n", 0644);
-    self->runtime = cx_runtime_open(self->program, self->state, NULL, &error);
-    g_assert_no_error(error);
-}
-
-static void
-ground_clear(Ground *self)
-{
-    cx_runtime_unref(self->runtime);
-    cx_remove_tree_at(AT_FDCWD, self->folder, NULL);
-    g_free(self->folder);
-    g_free(self->state);
-    g_free(self->program);
-}
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Ground, ground_clear)
 
 /* ---- arguments ------------------------------------------------------------------------------- */
 
@@ -159,13 +88,12 @@ replace(const char *text, const char *from, const char *to)
 
 /* The noted arguments with this run's paths replaced by their letters. */
 static char *
-get_argv(const Ground *ground)
+get_argv(const TestFake *fake)
 {
-    g_autofree char *raw = get(ground->folder, "argv");
-    g_autofree char *root =
-        g_build_filename(ground->state, cx_runtime_get_name(ground->runtime), NULL);
-    g_autofree char *log = g_build_filename(ground->state, "calls/c1.log", NULL);
-    g_autofree char *pid = g_build_filename(ground->state, "calls/c1.pid", NULL);
+    g_autofree char *raw = test_fake_get(fake->folder, "argv");
+    g_autofree char *root = g_build_filename(fake->state, cx_runtime_get_name(fake->runtime), NULL);
+    g_autofree char *log = g_build_filename(fake->state, "calls/c1.log", NULL);
+    g_autofree char *pid = g_build_filename(fake->state, "calls/c1.pid", NULL);
     g_autofree char *a = replace(raw, root, "R"), *b = replace(a, log, "L");
 
     return g_strchomp(replace(b, pid, "P"));
@@ -199,35 +127,35 @@ test_argv(gconstpointer data)
 {
     const ArgvCase *c = data;
     g_autofree char *version = g_strconcat(c->runtime, " version 9.1\n", NULL), *argv = NULL;
-    g_auto(Ground) ground = {0};
+    g_auto(TestFake) fake = {0};
     g_autoptr(GError) error = NULL;
 
-    ground_open(&ground, version);
-    put(ground.folder, "plan",
-        "[ -z \"$pid_file\" ] || echo 12 > \"$pid_file\"\n"
-        "[ \"$verb\" != state ] || echo '{\"status\":\"stopped\"}'\n",
-        0644);
-    call(ground.runtime, c, &error);
+    test_fake_open(&fake, version);
+    test_fake_put(fake.folder, "plan",
+                  "[ -z \"$pid_file\" ] || echo 12 > \"$pid_file\"\n"
+                  "[ \"$verb\" != state ] || echo '{\"status\":\"stopped\"}'\n",
+                  0644);
+    call(fake.runtime, c, &error);
     g_assert_no_error(error);
-    argv = get_argv(&ground);
+    argv = get_argv(&fake);
     g_assert_cmpstr(argv, ==, c->argv);
 }
 
 static void
 test_environment(void)
 {
-    g_auto(Ground) ground = {0};
+    g_auto(TestFake) fake = {0};
     g_autofree char *env = NULL;
     g_autoptr(GError) error = NULL;
 
-    ground_open(&ground, "crun version 1.8.1\n");
+    test_fake_open(&fake, "crun version 1.8.1\n");
     g_setenv("XDG_RUNTIME_DIR", "/nowhere", TRUE);
     g_setenv("NOTIFY_SOCKET", "/nowhere", TRUE);
-    cx_runtime_start(ground.runtime, "c1", DEADLINE_MS, &error);
+    cx_runtime_start(fake.runtime, "c1", DEADLINE_MS, &error);
     g_unsetenv("XDG_RUNTIME_DIR");
     g_unsetenv("NOTIFY_SOCKET");
     g_assert_no_error(error);
-    env = get(ground.folder, "env");
+    env = test_fake_get(fake.folder, "env");
     g_assert_nonnull(strstr(env, "PATH="));
     g_assert_nonnull(strstr(env, "CRUXD_CONTAINER=c1\n"));
     g_assert_null(strstr(env, "/nowhere"));
@@ -293,19 +221,19 @@ test_fake(gconstpointer data)
 {
     const FakeCase *c = data;
     CxCreate create = C1;
-    g_auto(Ground) ground = {0};
+    g_auto(TestFake) fake = {0};
     g_autofree char *argv = NULL, *leftover = NULL;
     g_autoptr(GError) error = NULL;
     pid_t pid = 0;
     gboolean ok;
 
-    ground_open(&ground, "crun version 1.8.1\n");
-    put(ground.folder, "plan", c->plan, 0644);
-    ok = cx_runtime_create(ground.runtime, &create, c->code == CX_ERROR_TIMEOUT ? 100 : DEADLINE_MS,
+    test_fake_open(&fake, "crun version 1.8.1\n");
+    test_fake_put(fake.folder, "plan", c->plan, 0644);
+    ok = cx_runtime_create(fake.runtime, &create, c->code == CX_ERROR_TIMEOUT ? 100 : DEADLINE_MS,
                            &pid, &error);
     g_assert_cmpint(ok, ==, c->pid > 0);
     g_assert_cmpint(pid, ==, c->pid);
-    argv = get_argv(&ground);
+    argv = get_argv(&fake);
     if (ok)
         return;
 
@@ -314,7 +242,7 @@ test_fake(gconstpointer data)
     g_assert_nonnull(strstr(error->message, c->phrase));
     g_assert_cmpuint(strlen(error->message), <, 1100);
     g_assert_true(g_str_has_suffix(argv, "delete --force -- c1"));
-    leftover = get(ground.state, "calls/c1.log");
+    leftover = test_fake_get(fake.state, "calls/c1.log");
     g_assert_cmpstr(leftover, ==, "");
 }
 
@@ -323,19 +251,19 @@ static void
 test_grandchild_keeps_stderr(void)
 {
     CxCreate create = C1;
-    g_auto(Ground) ground = {0};
+    g_auto(TestFake) fake = {0};
     g_autofree char *fifo = NULL;
     cx_autofd int out = -1, held = -1;
     g_autoptr(GError) error = NULL;
     pid_t pid;
 
-    ground_open(&ground, "crun version 1.8.1\n");
-    fifo = g_build_filename(ground.folder, "fifo", NULL);
+    test_fake_open(&fake, "crun version 1.8.1\n");
+    fifo = g_build_filename(fake.folder, "fifo", NULL);
     out = open("/dev/null", O_WRONLY | O_CLOEXEC);
     create.stdio[2] = out;
     g_assert_cmpint(mkfifo(fifo, 0600), ==, 0);
-    put(ground.folder, "plan", "cat \"$dir/fifo\" &\nprintf 12 > \"$pid_file\"\n", 0644);
-    cx_runtime_create(ground.runtime, &create, DEADLINE_MS, &pid, &error);
+    test_fake_put(fake.folder, "plan", "cat \"$dir/fifo\" &\nprintf 12 > \"$pid_file\"\n", 0644);
+    cx_runtime_create(fake.runtime, &create, DEADLINE_MS, &pid, &error);
     g_assert_no_error(error);
     held = open(fifo, O_WRONLY | O_CLOEXEC); /* once it is there, let it go */
     g_assert_cmpint(held, >=, 0);
@@ -345,17 +273,17 @@ static void
 test_existing_is_unharmed(void)
 {
     CxCreate create = C1;
-    g_auto(Ground) ground = {0};
+    g_auto(TestFake) fake = {0};
     g_autofree char *folder = NULL, *argv = NULL;
     g_autoptr(GError) error = NULL;
     pid_t pid;
 
-    ground_open(&ground, "crun version 1.8.1\n");
-    folder = g_build_filename(ground.state, "crun/c1", NULL);
+    test_fake_open(&fake, "crun version 1.8.1\n");
+    folder = g_build_filename(fake.state, "crun/c1", NULL);
     g_assert_cmpint(mkdir(folder, 0700), ==, 0);
-    g_assert_false(cx_runtime_create(ground.runtime, &create, DEADLINE_MS, &pid, &error));
+    g_assert_false(cx_runtime_create(fake.runtime, &create, DEADLINE_MS, &pid, &error));
     g_assert_error(error, CX_ERROR, CX_ERROR_EXISTS);
-    argv = get(ground.folder, "argv");
+    argv = test_fake_get(fake.folder, "argv");
     g_assert_cmpstr(argv, ==, ""); /* no process was started */
 }
 
@@ -371,19 +299,19 @@ test_invalid_id(void)
     static const char *const good[] = {
         "a",   "-x", "a.b_c-d",
         "A+b", "_",  "1234567890123456789012345678901234567890123456789012345678901234"};
-    g_auto(Ground) ground = {0};
+    g_auto(TestFake) fake = {0};
     g_autofree char *argv = NULL;
 
-    ground_open(&ground, "crun version 1.8.1\n");
+    test_fake_open(&fake, "crun version 1.8.1\n");
     for (guint i = 0; i < G_N_ELEMENTS(bad); i++) {
         g_autoptr(GError) error = NULL;
 
-        g_assert_false(cx_runtime_delete(ground.runtime, bad[i], TRUE, DEADLINE_MS, &error));
+        g_assert_false(cx_runtime_delete(fake.runtime, bad[i], TRUE, DEADLINE_MS, &error));
         g_assert_error(error, CX_ERROR, CX_ERROR_INVALID);
     }
     for (guint i = 0; i < G_N_ELEMENTS(good); i++)
         g_assert_true(cx_container_id_check(good[i], NULL));
-    argv = get(ground.folder, "argv");
+    argv = test_fake_get(fake.folder, "argv");
     g_assert_cmpstr(argv, ==, "");
 }
 
@@ -431,22 +359,22 @@ test_state(gconstpointer data)
 {
     const StateCase *c = data;
     CxContainerStatus status = CX_CONTAINER_ABSENT;
-    g_auto(Ground) ground = {0};
+    g_auto(TestFake) fake = {0};
     g_autofree char *folder = NULL;
     g_autoptr(GError) error = NULL;
     pid_t pid = 0;
 
-    ground_open(&ground, "runc version 1.1.5+ds1\n");
-    folder = g_build_filename(ground.state, "runc/c1", NULL);
+    test_fake_open(&fake, "runc version 1.1.5+ds1\n");
+    folder = g_build_filename(fake.state, "runc/c1", NULL);
     if (c->has_folder)
         g_assert_cmpint(mkdir(folder, 0700), ==, 0);
-    put(ground.folder, "plan", c->plan, 0644);
+    test_fake_put(fake.folder, "plan", c->plan, 0644);
     if (c->status < 0) {
-        g_assert_false(cx_runtime_state(ground.runtime, "c1", DEADLINE_MS, &status, &pid, &error));
+        g_assert_false(cx_runtime_state(fake.runtime, "c1", DEADLINE_MS, &status, &pid, &error));
         g_assert_nonnull(error);
         return;
     }
-    cx_runtime_state(ground.runtime, "c1", DEADLINE_MS, &status, &pid, &error);
+    cx_runtime_state(fake.runtime, "c1", DEADLINE_MS, &status, &pid, &error);
     g_assert_no_error(error);
     g_assert_cmpint(status, ==, c->status);
     g_assert_cmpint(pid, ==, c->pid);
@@ -455,38 +383,38 @@ test_state(gconstpointer data)
 static void
 test_unknown_id(void)
 {
-    g_auto(Ground) ground = {0};
+    g_auto(TestFake) fake = {0};
     g_autoptr(GError) error = NULL;
 
-    ground_open(&ground, "crun version 1.8.1\n");
-    put(ground.folder, "plan", "echo whatever >&2; exit 1\n", 0644);
-    g_assert_false(cx_runtime_kill(ground.runtime, "c1", SIGTERM, DEADLINE_MS, &error));
+    test_fake_open(&fake, "crun version 1.8.1\n");
+    test_fake_put(fake.folder, "plan", "echo whatever >&2; exit 1\n", 0644);
+    g_assert_false(cx_runtime_kill(fake.runtime, "c1", SIGTERM, DEADLINE_MS, &error));
     g_assert_error(error, CX_ERROR, CX_ERROR_NOT_FOUND);
     g_clear_error(&error);
-    g_assert_false(cx_runtime_delete(ground.runtime, "c1", FALSE, DEADLINE_MS, &error));
+    g_assert_false(cx_runtime_delete(fake.runtime, "c1", FALSE, DEADLINE_MS, &error));
     g_assert_error(error, CX_ERROR, CX_ERROR_NOT_FOUND);
     g_clear_error(&error);
-    cx_runtime_delete(ground.runtime, "c1", TRUE, DEADLINE_MS, &error);
+    cx_runtime_delete(fake.runtime, "c1", TRUE, DEADLINE_MS, &error);
     g_assert_no_error(error);
 }
 
 static void
 test_sweep(void)
 {
-    g_auto(Ground) ground = {0};
+    g_auto(TestFake) fake = {0};
     g_autofree char *a = NULL, *b = NULL, *argv = NULL;
     g_autoptr(GError) error = NULL;
 
-    ground_open(&ground, "crun version 1.8.1\n");
-    a = g_build_filename(ground.state, "crun/a", NULL);
-    b = g_build_filename(ground.state, "crun/b", NULL);
+    test_fake_open(&fake, "crun version 1.8.1\n");
+    a = g_build_filename(fake.state, "crun/a", NULL);
+    b = g_build_filename(fake.state, "crun/b", NULL);
     g_assert_cmpint(mkdir(a, 0700), ==, 0);
     g_assert_cmpint(mkdir(b, 0700), ==, 0);
-    cx_runtime_sweep(ground.runtime, DEADLINE_MS, &error);
+    cx_runtime_sweep(fake.runtime, DEADLINE_MS, &error);
     g_assert_no_error(error);
     g_assert_cmpint(access(a, F_OK), ==, -1);
     g_assert_cmpint(access(b, F_OK), ==, -1);
-    argv = get(ground.folder, "argv");
+    argv = test_fake_get(fake.folder, "argv");
     g_assert_nonnull(strstr(argv, "delete --force -- a\n"));
     g_assert_nonnull(strstr(argv, "delete --force -- b\n"));
 }
@@ -508,17 +436,17 @@ test_open_refused(void)
     g_assert_cmpuint(g_strv_length(reasons), ==, 1);
     g_clear_error(&error);
 
-    put(folder, "crun", "#!/bin/sh\necho hello\n", 0644);
+    test_fake_put(folder, "crun", "#!/bin/sh\necho hello\n", 0644);
     g_assert_null(cx_runtime_open(program, state, NULL, &error));
     g_assert_error(error, CX_ERROR, CX_ERROR_NOT_FOUND);
     g_clear_error(&error);
 
-    put(folder, "crun", "#!/bin/sh\necho hello\n", 0755);
+    test_fake_put(folder, "crun", "#!/bin/sh\necho hello\n", 0755);
     g_assert_null(cx_runtime_open(program, state, NULL, &error));
     g_assert_error(error, CX_ERROR, CX_ERROR_UNSUPPORTED);
     g_clear_error(&error);
 
-    put(folder, "crun", "#!/bin/sh\necho kata version 3.0\n", 0755);
+    test_fake_put(folder, "crun", "#!/bin/sh\necho kata version 3.0\n", 0755);
     g_assert_null(cx_runtime_open(program, state, NULL, &error));
     g_assert_error(error, CX_ERROR, CX_ERROR_UNSUPPORTED);
     g_assert_nonnull(strstr(error->message, "kata"));
@@ -547,14 +475,14 @@ test_open(void)
     };
 
     for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
-        g_auto(Ground) ground = {0};
+        g_auto(TestFake) fake = {0};
         struct stat st;
 
-        ground_open(&ground, cases[i].version);
-        g_assert_cmpstr(cx_runtime_get_name(ground.runtime), ==, cases[i].name);
-        g_assert_cmpstr(cx_runtime_get_version(ground.runtime), ==, cases[i].number);
-        g_assert_cmpint(cx_runtime_takes_bpf(ground.runtime), ==, cases[i].takes_bpf);
-        g_assert_cmpint(stat(ground.state, &st), ==, 0);
+        test_fake_open(&fake, cases[i].version);
+        g_assert_cmpstr(cx_runtime_get_name(fake.runtime), ==, cases[i].name);
+        g_assert_cmpstr(cx_runtime_get_version(fake.runtime), ==, cases[i].number);
+        g_assert_cmpint(cx_runtime_takes_bpf(fake.runtime), ==, cases[i].takes_bpf);
+        g_assert_cmpint(stat(fake.state, &st), ==, 0);
         g_assert_cmpint(st.st_mode & 07777, ==, 0700);
     }
 }

@@ -414,7 +414,7 @@ runtime_ended(Keeper *self, Step *step)
         g_error_free(error);
         error = explain_broken_off(self, step);
     }
-    if (error != NULL && (broken_off || WIFSIGNALED(status))) {
+    if (error != NULL) {
         kill_strays(self, step->request.id);
         self->has_strays = TRUE;
     }
