@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/cancel.h"
 
-#include "base/fd.h"
-
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+
+#include "base/fd.h"
 
 typedef struct {
     guint id;
