@@ -16,6 +16,7 @@
 #include "base/fd.h"
 #include "image/image-file.h"
 #include "layer/codec.h"
+#include "oci/document.h"
 
 #define READ_BUFFER (256 * 1024)
 
@@ -244,7 +245,7 @@ static json_t *
 parse_list(GBytes *text, GError **error)
 {
     g_autoptr(json_t) list =
-        cx_json_parse(g_bytes_get_data(text, NULL), g_bytes_get_size(text), error);
+        cx_document_parse_value(g_bytes_get_data(text, NULL), g_bytes_get_size(text), error);
 
     if (list == NULL)
         return NULL;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "oci/document.h"
 
 /* All documents that one selection may read, so that an archive cannot keep us busy with listing
  * the same large ones. */
@@ -220,7 +221,7 @@ check_layout(CxImageFile *self, GError **error)
         return TRUE;
 
     CX_ERROR_CONTEXT(error, "oci-layout");
-    json = cx_json_parse(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), error);
+    json = cx_document_parse_value(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), error);
     if (json == NULL || !cx_json_get_string(json, "imageLayoutVersion", &version, error))
         return FALSE;
     if (g_strcmp0(version, "1.0.0") != 0)

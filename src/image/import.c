@@ -61,7 +61,9 @@ typedef struct {
     const Import *import;
     const Job *job;
     CxBlobIngest *ingest; /* (owned); NULL: only hash */
-    CxHasher *hasher;     /* (owned); NULL unless ingest is */
+    CxHasher *hasher; /* (owned) when there is no ingest; NULL for a layer that is not compressed:
+                         its diff id will do */
+    CxSink *next;     /* borrowed; where the bytes of such a layer go on to */
     guint64 seen;
     guint64 reported;
 } Tap;
@@ -77,19 +79,36 @@ report(Tap *self)
                         self->job->descriptor->size);
 }
 
+static void
+count(Tap *self, guint64 size)
+{
+    self->seen += size;
+    if (self->seen - self->reported >= PROGRESS_STEP)
+        report(self);
+}
+
 static gboolean
 tap_write(CxSink *base, const void *data, gsize size, GError **error)
 {
     Tap *self = (Tap *)base;
 
-    self->seen += size;
-    if (self->seen - self->reported >= PROGRESS_STEP)
-        report(self);
+    count(self, size);
+    if (self->next != NULL)
+        return cx_sink_write(self->next, data, size, error);
     if (self->ingest != NULL)
         return cx_blob_ingest_write(self->ingest, data, size, error);
     if (self->hasher != NULL)
         cx_hasher_update(self->hasher, data, size);
     return TRUE;
+}
+
+static gboolean
+tap_splice(CxSink *base, int fd, guint64 offset, guint64 size, GError **error)
+{
+    Tap *self = (Tap *)base;
+
+    count(self, size);
+    return cx_sink_splice(self->next, fd, offset, size, error);
 }
 
 /* The way of one layer into the stores. */
@@ -173,16 +192,21 @@ stream(Passage *self, const Import *import, GError **error)
 {
     const CxDescriptor *descriptor = self->tap.job->descriptor;
     CxCompression compression = compression_of(descriptor);
+    CxSink *tar = self->ingest != NULL ? cx_layer_ingest_get_sink(self->ingest) : &self->hash.base;
+    guint64 limit = cx_layer_store_get_limits(import->layers)->bytes_max;
     g_auto(CxPart) part = CX_PART_INIT;
 
     if (!cx_image_file_open_blob(import->file, descriptor, &part, error) ||
         !check_media(&part, compression, error))
         return FALSE;
-    if (!cx_decompress(part.fd, part.offset, part.size, compression,
-                       cx_layer_store_get_limits(import->layers)->bytes_max,
-                       self->ingest != NULL ? cx_layer_ingest_get_sink(self->ingest)
-                                            : &self->hash.base,
-                       &self->tap.base, import->cancellable, error))
+
+    if (compression == CX_COMPRESSION_NONE) {
+        self->tap.next = tar;
+        self->tap.base.splice = tap_splice;
+    }
+    if (!cx_decompress(part.fd, part.offset, part.size, compression, limit,
+                       self->tap.next != NULL ? &self->tap.base : tar,
+                       self->tap.next != NULL ? NULL : &self->tap.base, import->cancellable, error))
         return FALSE;
 
     report(&self->tap);
@@ -236,15 +260,27 @@ bring_in(
            settle_layer(&passage, error);
 }
 
+static gboolean
+is_unfit(const GError *fault)
+{
+    return cx_error_is(fault, CX_ERROR_INVALID) || cx_error_is(fault, CX_ERROR_LIMIT) ||
+           cx_error_is(fault, CX_ERROR_MISMATCH) || cx_error_is(fault, CX_ERROR_UNSUPPORTED);
+}
+
 /* Building the index checks the tar; one that is unfit does not stay. */
 static gboolean
 check_tar(const Import *import, const Job *job, gboolean is_new, GError **error)
 {
-    g_autoptr(CxErofsIndex) index = cx_layer_store_open_index(import->layers, &job->diff_id, error);
+    g_autoptr(GError) fault = NULL;
+    g_autoptr(CxErofsIndex) index =
+        cx_layer_store_open_index(import->layers, &job->diff_id, &fault);
 
-    if (index == NULL && is_new)
+    if (index != NULL)
+        return TRUE;
+    if (is_new && is_unfit(fault))
         (void)cx_layer_store_remove(import->layers, &job->diff_id, NULL, NULL);
-    return index != NULL;
+    g_propagate_error(error, g_steal_pointer(&fault));
+    return FALSE;
 }
 
 static gboolean

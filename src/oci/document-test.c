@@ -202,7 +202,9 @@ test_limits(void)
     g_autofree char *most =
         repeat("{\"config\":" CONFIG ",\"layers\":[", LAYER, CX_LAYERS_MAX, "]}");
     g_autofree char *large = repeat("{\"manifests\":[", LAYER, 40000, "]}");
+    g_autofree char *many = repeat("{\"config\":[", "{}", 200000, "]}");
     g_autofree char *deep = repeat("{\"manifests\":", "[[[", 100, "");
+    g_autoptr(GError) many_error = NULL;
     g_autoptr(GError) entries_error = NULL, layers_error = NULL, large_error = NULL,
                       deep_error = NULL;
     g_autoptr(CxManifest) manifest = cx_manifest_parse(most, strlen(most), NULL);
@@ -218,6 +220,9 @@ test_limits(void)
     g_assert_null(cx_index_parse(large, strlen(large), &large_error));
     g_assert_error(large_error, CX_ERROR, CX_ERROR_LIMIT);
     g_assert_cmpstr(large_error->message, ==, "index: larger than 4194304 bytes");
+    g_assert_null(cx_image_config_parse(many, strlen(many), &many_error));
+    g_assert_error(many_error, CX_ERROR, CX_ERROR_LIMIT);
+    g_assert_cmpstr(many_error->message, ==, "config: more than 200000 values");
     g_assert_null(cx_index_parse(deep, strlen(deep), &deep_error));
     g_assert_error(deep_error, CX_ERROR, CX_ERROR_LIMIT);
 }

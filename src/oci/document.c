@@ -5,15 +5,44 @@
 
 #include "base/error.h"
 
+/* A parsed value takes up to a hundred times the bytes of its text ("{},{},…"), so values are
+ * counted first: a comma or an opening bracket outside of strings begins one. */
+static gboolean
+check_values(const char *text, gsize size, GError **error)
+{
+    gboolean in_string = FALSE;
+    guint n = 0;
+
+    for (gsize i = 0; i < size; i++) {
+        if (in_string && text[i] == '\\')
+            i++;
+        else if (text[i] == '"')
+            in_string = !in_string;
+        else if (!in_string && (text[i] == ',' || text[i] == '[' || text[i] == '{'))
+            n++;
+    }
+    if (n > CX_DOCUMENT_VALUES_MAX)
+        return cx_throw(error, CX_ERROR_LIMIT, "more than %d values", CX_DOCUMENT_VALUES_MAX);
+
+    return TRUE;
+}
+
+json_t *
+cx_document_parse_value(const char *text, gsize size, GError **error)
+{
+    if (size > CX_DOCUMENT_MAX)
+        return cx_throw_null(error, CX_ERROR_LIMIT, "larger than %d bytes", CX_DOCUMENT_MAX);
+    if (!check_values(text, size, error))
+        return NULL;
+
+    return cx_json_parse(text, size, error);
+}
+
 json_t *
 cx_document_parse(const char *text, gsize size, GError **error)
 {
-    g_autoptr(json_t) document = NULL;
+    g_autoptr(json_t) document = cx_document_parse_value(text, size, error);
 
-    if (size > CX_DOCUMENT_MAX)
-        return cx_throw_null(error, CX_ERROR_LIMIT, "larger than %d bytes", CX_DOCUMENT_MAX);
-
-    document = cx_json_parse(text, size, error);
     if (document == NULL)
         return NULL;
     if (!json_is_object(document))

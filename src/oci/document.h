@@ -7,7 +7,8 @@ G_BEGIN_DECLS
 
 /* What the readers of this room share: the outer shape of an image's documents. */
 
-/* An object of CX_DOCUMENT_MAX bytes at most. */
+/* A JSON value within the limits of a document; or one that must be an object. */
+json_t *cx_document_parse_value(const char *text, gsize size, GError **error);
 json_t *cx_document_parse(const char *text, gsize size, GError **error);
 
 /* Whether the document is what we take it for, an index or a manifest: schemaVersion is 2,

@@ -14,6 +14,7 @@ G_BEGIN_DECLS
 #define CX_DOCUMENT_MAX (4 * 1024 * 1024)
 
 /* What a hostile document may ask for. */
+#define CX_DOCUMENT_VALUES_MAX 200000                 /* JSON values of one document */
 #define CX_BLOB_SIZE_MAX (G_GINT64_CONSTANT(1) << 42) /* bytes of one blob: 4 TiB */
 #define CX_LAYERS_MAX 1000                            /* layers of one image */
 #define CX_INDEX_ENTRIES_MAX 1000                     /* manifests of one index */
