@@ -77,7 +77,7 @@ is_whiteout(const struct stat *st)
     return S_ISCHR(st->st_mode) && st->st_rdev == 0;
 }
 
-/* ---- parents ------------------------------------------------------------------------------------------ */
+/* ---- parents --------------------------------------------------------------------------------- */
 
 static gboolean
 count_object(Applier *self, GError **error)
@@ -201,7 +201,7 @@ enter_parent(Applier *self, const char *path, GError **error)
     return self->parent_fd;
 }
 
-/* ---- metadata ----------------------------------------------------------------------------------------- */
+/* ---- metadata -------------------------------------------------------------------------------- */
 
 /* Through /proc, since an xattr of something that is not opened has no call relative to a folder.
  */
@@ -278,7 +278,7 @@ set_folder_times(Applier *self, GError **error)
     return TRUE;
 }
 
-/* ---- objects ------------------------------------------------------------------------------------------ */
+/* ---- objects --------------------------------------------------------------------------------- */
 
 static gboolean
 write_extents(Applier *self, int fd, const CxEntry *entry, GError **error)

@@ -98,8 +98,7 @@ has_mark(int fd, const char *mark)
     return fgetxattr(fd, mark, &value, 1) == 1 && value == 'y';
 }
 
-/* ---- writing
- * ------------------------------------------------------------------------------------------ */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 /* Writes the folders that wait, outermost first. */
 static gboolean
@@ -208,8 +207,7 @@ write_object(
     return write_entry(self, level, &entry, error);
 }
 
-/* ---- folders
- * ------------------------------------------------------------------------------------------ */
+/* ---- folders --------------------------------------------------------------------------------- */
 
 static gboolean
 add_part(Level *level, int take_fd, GError **error)
@@ -351,8 +349,7 @@ level_init(Level *self, Level *parent, gsize path_size)
     g_array_set_clear_func(self->parts, clear_part);
 }
 
-/* ---- merging
- * ------------------------------------------------------------------------------------------ */
+/* ---- merging --------------------------------------------------------------------------------- */
 
 static gboolean diff_names(Differ *self, Level *level, GError **error);
 

@@ -58,8 +58,7 @@ cx_draft_free(CxDraft *self)
     g_free(self);
 }
 
-/* ---- names by folder and text
- * ------------------------------------------------------------------------- */
+/* ---- names by folder and text ---------------------------------------------------------------- */
 
 static inline guint64
 rotate(guint64 x, int bits)
@@ -210,8 +209,7 @@ add_name(CxDraft *self, guint32 folder, const char *text, gsize size, guint32 in
     return TRUE;
 }
 
-/* ---- inodes
- * ------------------------------------------------------------------------------------------- */
+/* ---- inodes ---------------------------------------------------------------------------------- */
 
 static gboolean
 new_inode(CxDraft *self, guint16 mode, guint32 *out_inode, GError **error)
@@ -267,8 +265,7 @@ set_name(CxDraft *self, guint32 folder, const char *text, gsize size, guint32 in
     return TRUE;
 }
 
-/* ---- paths
- * -------------------------------------------------------------------------------------------- */
+/* ---- paths ----------------------------------------------------------------------------------- */
 
 static gboolean
 make_folder(
@@ -372,8 +369,7 @@ last_part(const char *path)
     return slash == NULL ? path : slash + 1;
 }
 
-/* ---- what an entry carries
- * ---------------------------------------------------------------------------- */
+/* ---- what an entry carries ------------------------------------------------------------------- */
 
 static gboolean
 encode_xattr(GByteArray *out, const CxXattr *xattr, GError **error)
@@ -602,8 +598,7 @@ describe(CxDraft *self, const CxEntry *entry, CxDraftInode *out_inode, GError **
     return TRUE;
 }
 
-/* ---- taking entries in
- * -------------------------------------------------------------------------------- */
+/* ---- taking entries in ----------------------------------------------------------------------- */
 
 /* A folder that is there keeps what lies in it. */
 static gboolean
@@ -725,8 +720,7 @@ cx_draft_add(CxDraft *self, const CxEntry *entry, GError **error)
     return ok;
 }
 
-/* ---- finishing
- * ---------------------------------------------------------------------------------------- */
+/* ---- finishing ------------------------------------------------------------------------------- */
 
 static int
 compare_names(const void *a, const void *b, void *data)

@@ -36,8 +36,7 @@ typedef struct {
     guint n_records;
 } Block;
 
-/* ---- bounds
- * ------------------------------------------------------------------------------------------- */
+/* ---- bounds ---------------------------------------------------------------------------------- */
 
 static const void *
 peek(const CxErofsIndex *self, guint64 offset, gsize size, GError **error)
@@ -54,8 +53,7 @@ damaged(GError **error, const char *what)
     return cx_throw(error, CX_ERROR_MISMATCH, "index is damaged: %s", what);
 }
 
-/* ---- opening
- * ------------------------------------------------------------------------------------------ */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static gboolean
 check_super(CxErofsIndex *self, GError **error)
@@ -128,8 +126,7 @@ cx_erofs_index_get_root(const CxErofsIndex *self)
     return self->root;
 }
 
-/* ---- inodes
- * ------------------------------------------------------------------------------------------- */
+/* ---- inodes ---------------------------------------------------------------------------------- */
 
 static void
 decode_compact(const CxErofsIndex *self, const CxErofsCompactInode *raw, Inode *out)
@@ -191,8 +188,7 @@ load_inode(const CxErofsIndex *self, guint64 nid, Inode *out, GError **error)
     return TRUE;
 }
 
-/* ---- xattrs
- * ------------------------------------------------------------------------------------------- */
+/* ---- xattrs ---------------------------------------------------------------------------------- */
 
 static const char *
 prefix_text(guint8 prefix)
@@ -301,8 +297,7 @@ cx_erofs_index_xattrs(CxErofsIndex *self, guint64 nid, GError **error)
     return xattrs->len == 0 ? NULL : g_steal_pointer(&xattrs);
 }
 
-/* ---- files
- * -------------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static gboolean
 load_chunk(const CxErofsIndex *self,
@@ -404,8 +399,7 @@ cx_erofs_index_stat(CxErofsIndex *self, guint64 nid, CxErofsNode *out_node, GErr
     return TRUE;
 }
 
-/* ---- folders and links
- * -------------------------------------------------------------------------------- */
+/* ---- folders and links ----------------------------------------------------------------------- */
 
 /* Up to a block of a folder's or link's data from at on, which is a multiple of the block size. */
 static const char *

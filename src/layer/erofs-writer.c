@@ -43,8 +43,7 @@ typedef struct {
     gsize alignment; /* of data */
 } Shape;
 
-/* ---- streams
- * ------------------------------------------------------------------------------------------ */
+/* ---- streams --------------------------------------------------------------------------------- */
 
 static void
 stream_init(Stream *self, int fd, guint64 offset)
@@ -106,8 +105,7 @@ writer_clear(Writer *self)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Writer, writer_clear)
 
-/* ---- shapes
- * ------------------------------------------------------------------------------------------- */
+/* ---- shapes ---------------------------------------------------------------------------------- */
 
 static gsize
 round_up(gsize value, gsize multiple)
@@ -241,8 +239,7 @@ place_inode(Writer *self, CxDraftInode *inode, GError **error)
     return TRUE;
 }
 
-/* ---- inodes
- * ------------------------------------------------------------------------------------------- */
+/* ---- inodes ---------------------------------------------------------------------------------- */
 
 static gboolean
 put_mark(Writer *self, const char *name, const char *value, GError **error)
@@ -328,8 +325,7 @@ put_head(Writer *self, const CxDraftInode *inode, const Shape *shape, GError **e
                            : stream_put(&self->inodes, &compact, sizeof compact, error);
 }
 
-/* ---- contents
- * ----------------------------------------------------------------------------------------- */
+/* ---- contents -------------------------------------------------------------------------------- */
 
 /* One block's worth of data, or the last piece of it. */
 static gboolean
@@ -468,8 +464,7 @@ put_inode(Writer *self, const CxDraftInode *inode, GError **error)
     return TRUE;
 }
 
-/* ---- the whole
- * ---------------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 typedef gboolean (*Visit)(Writer *self, CxDraftInode *inode, GError **error);
 

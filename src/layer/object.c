@@ -16,8 +16,7 @@
 
 #define RECORDS_SIZE (32 * 1024)
 
-/* ---- names
- * -------------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static int
 compare_names(const void *a, const void *b)
@@ -82,8 +81,7 @@ cx_names_clear(CxNames *self)
     self->n = 0;
 }
 
-/* ---- objects
- * ------------------------------------------------------------------------------------------ */
+/* ---- objects --------------------------------------------------------------------------------- */
 
 gboolean
 cx_object_describe(const struct stat *st, CxEntry *out_entry)
@@ -150,8 +148,7 @@ cx_object_read_link(int dir_fd, const char *name, GError **error)
     return g_strndup(target, (gsize)size);
 }
 
-/* ---- xattrs
- * ------------------------------------------------------------------------------------------- */
+/* ---- xattrs ---------------------------------------------------------------------------------- */
 
 CxXattrVerdict
 cx_xattr_judge_portable(const char *name)
@@ -233,8 +230,7 @@ cx_object_read_xattrs(int fd, CxXattrJudge judge, GPtrArray **out_xattrs, GError
     return read_listed(fd, many != NULL ? many : few, (gsize)size, judge, out_xattrs, error);
 }
 
-/* ---- hard links
- * --------------------------------------------------------------------------------------- */
+/* ---- hard links ------------------------------------------------------------------------------ */
 
 typedef struct {
     dev_t dev;

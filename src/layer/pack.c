@@ -58,8 +58,7 @@ push_part(GString *path, const char *name)
     return size;
 }
 
-/* ---- folders of the image
- * ----------------------------------------------------------------------------- */
+/* ---- folders of the image -------------------------------------------------------------------- */
 
 static gboolean
 write_folder(Packer *self, const char *path, const CxTreeNode *node, GError **error)
@@ -99,8 +98,7 @@ write_parents(Packer *self, const char *path, GError **error)
     return TRUE;
 }
 
-/* ---- objects of the source
- * ---------------------------------------------------------------------------- */
+/* ---- objects of the source ------------------------------------------------------------------- */
 
 static void
 finish_entry(const Packer *self, CxEntry *entry, const char *path)
@@ -196,8 +194,7 @@ write_source_folder(
     return cx_tar_writer_begin(self->writer, &entry, error);
 }
 
-/* ---- walking
- * ------------------------------------------------------------------------------------------ */
+/* ---- walking --------------------------------------------------------------------------------- */
 
 static gboolean pack_names(Packer *self, int dir_fd, Target *target, GError **error);
 
@@ -424,8 +421,7 @@ cx_layer_pack(const CxPack *pack, CxTarWriter *writer, CxCancel *cancellable, GE
     return blame(&self, ok, found, error);
 }
 
-/* ---- the key
- * ------------------------------------------------------------------------------------------ */
+/* ---- the key --------------------------------------------------------------------------------- */
 
 typedef struct {
     CxHasher *hasher; /* (owned) */

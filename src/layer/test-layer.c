@@ -234,8 +234,7 @@ cx_test_create(const CxTestFolder *folder, const char *name)
     return fd;
 }
 
-/* ---- describing
- * --------------------------------------------------------------------------------------- */
+/* ---- describing ------------------------------------------------------------------------------ */
 
 typedef struct {
     GString *out;

@@ -130,8 +130,7 @@ cx_tree_node_clear(CxTreeNode *self)
     self->mode = 0;
 }
 
-/* ---- one layer
- * ---------------------------------------------------------------------------------------- */
+/* ---- one layer ------------------------------------------------------------------------------- */
 
 static void
 take_node(const CxErofsNode *node, Found *out)
@@ -237,8 +236,7 @@ find_root(const Layer *layer, Found *out, GError **error)
     return TRUE;
 }
 
-/* ---- merging
- * ------------------------------------------------------------------------------------------ */
+/* ---- merging --------------------------------------------------------------------------------- */
 
 /* What a name is in the merged tree. */
 typedef struct {
@@ -414,8 +412,7 @@ cx_tree_lookup(CxTree *self, const char *path, CxTreeNode *out_node, GError **er
     return TRUE;
 }
 
-/* ---- resolving
- * ---------------------------------------------------------------------------------------- */
+/* ---- resolving ------------------------------------------------------------------------------- */
 
 static char *
 read_link(const Merged *merged, const char *path, GError **error)

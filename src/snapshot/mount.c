@@ -16,32 +16,48 @@
 
 #define OVERLAY_OPTIONS "redirect_dir=off,metacopy=off,index=off"
 
-/* ---- CxMount ------------------------------------------------------------------------------------------ */
+/* ---- CxMount --------------------------------------------------------------------------------- */
+
+/* Making and removing a folder costs more than mounting on it, so they are kept and used again. */
+static gboolean
+take_point(CxMounter *self, CxMount *mount, GError **error)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->lock);
+    g_autofree char *point = NULL;
+
+    if (self->free_points->len > 0) {
+        point = g_ptr_array_steal_index_fast(self->free_points, self->free_points->len - 1);
+    } else {
+        point = g_strdup_printf("%u", ++self->n_points);
+        if (mkdirat(self->mnt_fd, point, 0700) < 0)
+            return cx_throw_errno(error, "mount point");
+    }
+    mount->mounter = self;
+    mount->point = g_steal_pointer(&point);
+    return TRUE;
+}
+
+static void
+give_point_back(CxMount *mount)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&mount->mounter->lock);
+
+    g_ptr_array_add(mount->mounter->free_points, g_steal_pointer(&mount->point));
+}
 
 void
 cx_mount_clear(CxMount *self)
 {
     cx_clear_fd(&self->fd);
     cx_clear_fd(&self->tree_fd);
-    if (self->name != NULL) {
-        g_autofree char *path = g_strdup_printf("%s/%s", cx_fd_path(self->mnt_fd).path, self->name);
+    if (self->point != NULL) {
+        g_autofree char *path = g_build_filename(self->mounter->mnt_path, self->point, NULL);
 
-        if (umount2(path, UMOUNT_NOFOLLOW) < 0)
+        /* EINVAL: it was not mounted yet. */
+        if (umount2(path, UMOUNT_NOFOLLOW) < 0 && errno != EINVAL)
             (void)umount2(path, UMOUNT_NOFOLLOW | MNT_DETACH);
-        (void)unlinkat(self->mnt_fd, self->name, AT_REMOVEDIR);
+        give_point_back(self);
     }
-    g_clear_pointer(&self->name, g_free);
-}
-
-static gboolean
-make_point(const CxMounter *mounter, const char *name, CxMount *mount, GError **error)
-{
-    if (mkdirat(mounter->mnt_fd, name, 0700) < 0)
-        return cx_throw_errno(error, "mount point");
-
-    mount->mnt_fd = mounter->mnt_fd;
-    mount->name = g_strdup(name);
-    return TRUE;
 }
 
 static gboolean
@@ -51,14 +67,7 @@ open_root(CxMount *mount, int dir_fd, const char *path, GError **error)
     return mount->fd >= 0 || cx_throw_errno(error, "mount");
 }
 
-/* A name in mnt for a mount that nobody asks for by name. */
-static char *
-any_name(void)
-{
-    return g_strdup_printf("m%08x%08x", g_random_int(), g_random_int());
-}
-
-/* ---- modern ------------------------------------------------------------------------------------------- */
+/* ---- modern ---------------------------------------------------------------------------------- */
 
 /* What the kernel says about a refused option, which errno cannot. */
 static gboolean
@@ -90,12 +99,12 @@ set_fd(int fs_fd, const char *key, int fd, GError **error)
     return fsconfig(fs_fd, FSCONFIG_SET_FD, key, NULL, fd) == 0 || throw_fs(error, fs_fd, key);
 }
 
-/* Makes the mount that fs_fd describes, and hangs it up if it shall have a name. */
+/* Makes the mount that fs_fd describes, and hangs it up if it must be found. */
 static gboolean
-finish_modern(const CxMounter *mounter,
+finish_modern(CxMounter *mounter,
               int fs_fd,
               guint attributes,
-              const char *name,
+              gboolean has_path,
               CxMount *out,
               GError **error)
 {
@@ -109,10 +118,11 @@ finish_modern(const CxMounter *mounter,
     if (!open_root(&mount, mount.tree_fd, ".", error))
         return FALSE;
 
-    if (name != NULL) {
-        if (!make_point(mounter, name, &mount, error))
+    if (has_path) {
+        if (!take_point(mounter, &mount, error))
             return FALSE;
-        if (move_mount(mount.tree_fd, "", mounter->mnt_fd, name, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+        if (move_mount(mount.tree_fd, "", mounter->mnt_fd, mount.point, MOVE_MOUNT_F_EMPTY_PATH) <
+            0)
             return cx_throw_errno(error, "mount");
         cx_clear_fd(&mount.tree_fd);
     }
@@ -122,7 +132,7 @@ finish_modern(const CxMounter *mounter,
 }
 
 static gboolean
-mount_erofs_modern(const CxMounter *mounter,
+mount_erofs_modern(CxMounter *mounter,
                    int folder_fd,
                    const char *index,
                    const char *tar,
@@ -141,14 +151,11 @@ mount_erofs_modern(const CxMounter *mounter,
     return set_string(fs_fd, "source", index_path, error) &&
            set_string(fs_fd, "device", tar_path, error) &&
            finish_modern(mounter, fs_fd, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID,
-                         NULL, out, error);
+                         FALSE, out, error);
 }
 
 static gboolean
-mount_overlay_modern(const CxMounter *mounter,
-                     const CxOverlay *overlay,
-                     CxMount *out,
-                     GError **error)
+mount_overlay_modern(CxMounter *mounter, const CxOverlay *overlay, CxMount *out, GError **error)
 {
     cx_autofd int fs_fd = fsopen("overlay", FSOPEN_CLOEXEC);
     gboolean writable = overlay->upper_fd >= 0;
@@ -169,13 +176,13 @@ mount_overlay_modern(const CxMounter *mounter,
            set_string(fs_fd, "metacopy", "off", error) &&
            set_string(fs_fd, "index", "off", error) &&
            finish_modern(mounter, fs_fd, MOUNT_ATTR_NODEV | (writable ? 0 : MOUNT_ATTR_RDONLY),
-                         overlay->name, out, error);
+                         overlay->has_path, out, error);
 }
 
-/* ---- classic ------------------------------------------------------------------------------------------ */
+/* ---- classic --------------------------------------------------------------------------------- */
 
 static gboolean
-mount_erofs_classic(const CxMounter *mounter,
+mount_erofs_classic(CxMounter *mounter,
                     int folder_fd,
                     const char *index,
                     const char *tar,
@@ -184,15 +191,15 @@ mount_erofs_classic(const CxMounter *mounter,
 {
     g_autofree char *index_path = g_strdup_printf("%s/%s", cx_fd_path(folder_fd).path, index);
     g_autofree char *options = g_strdup_printf("device=%s/%s", cx_fd_path(folder_fd).path, tar);
-    g_autofree char *name = any_name();
-    g_autofree char *point = g_build_filename(mounter->mnt_path, name, NULL);
+    g_autofree char *path = NULL;
     g_auto(CxMount) made = CX_MOUNT_INIT;
 
-    if (!make_point(mounter, name, &made, error))
+    if (!take_point(mounter, &made, error))
         return FALSE;
-    if (mount(index_path, point, "erofs", MS_RDONLY | MS_NODEV | MS_NOSUID, options) < 0)
+    path = g_build_filename(mounter->mnt_path, made.point, NULL);
+    if (mount(index_path, path, "erofs", MS_RDONLY | MS_NODEV | MS_NOSUID, options) < 0)
         return cx_throw_errno(error, "erofs");
-    if (!open_root(&made, mounter->mnt_fd, name, error))
+    if (!open_root(&made, mounter->mnt_fd, made.point, error))
         return FALSE;
 
     *out = made;
@@ -236,29 +243,24 @@ overlay_options(const CxOverlay *overlay)
 }
 
 static gboolean
-mount_overlay_classic(const CxMounter *mounter,
-                      const CxOverlay *overlay,
-                      CxMount *out,
-                      GError **error)
+mount_overlay_classic(CxMounter *mounter, const CxOverlay *overlay, CxMount *out, GError **error)
 {
-    g_autofree char *name = overlay->name != NULL ? g_strdup(overlay->name) : any_name();
-    g_autofree char *point = g_build_filename(mounter->mnt_path, name, NULL);
     g_autofree char *options = overlay_options(overlay);
+    g_autofree char *path = NULL;
     g_auto(CxMount) made = CX_MOUNT_INIT;
-    ClassicOverlay request = {.point = point,
-                              .options = options,
+    ClassicOverlay request = {.options = options,
                               .flags = MS_NODEV | (overlay->upper_fd >= 0 ? 0 : MS_RDONLY)};
 
-    if (!make_point(mounter, name, &made, error))
+    if (!take_point(mounter, &made, error))
         return FALSE;
+    path = g_build_filename(mounter->mnt_path, made.point, NULL);
+    request.point = path;
     g_thread_join(g_thread_new("mount", mount_among_fds, &request));
     if (request.errnum != 0) {
-        g_clear_pointer(&made.name, g_free);
-        (void)unlinkat(mounter->mnt_fd, name, AT_REMOVEDIR);
         errno = request.errnum;
         return cx_throw_errno(error, "overlay");
     }
-    if (!open_root(&made, mounter->mnt_fd, name, error))
+    if (!open_root(&made, mounter->mnt_fd, made.point, error))
         return FALSE;
 
     *out = made;
@@ -266,10 +268,10 @@ mount_overlay_classic(const CxMounter *mounter,
     return TRUE;
 }
 
-/* ---- CxMounter ---------------------------------------------------------------------------------------- */
+/* ---- CxMounter ------------------------------------------------------------------------------- */
 
 gboolean
-cx_mount_erofs(const CxMounter *mounter,
+cx_mount_erofs(CxMounter *mounter,
                int folder_fd,
                const char *index,
                const char *tar,
@@ -282,10 +284,7 @@ cx_mount_erofs(const CxMounter *mounter,
 }
 
 gboolean
-cx_mount_overlay(const CxMounter *mounter,
-                 const CxOverlay *overlay,
-                 CxMount *out_mount,
-                 GError **error)
+cx_mount_overlay(CxMounter *mounter, const CxOverlay *overlay, CxMount *out_mount, GError **error)
 {
     return mounter->is_modern ? mount_overlay_modern(mounter, overlay, out_mount, error)
                               : mount_overlay_classic(mounter, overlay, out_mount, error);
@@ -297,7 +296,9 @@ cx_mounter_init(CxMounter *self, int root_fd, GError **error)
     char path[PATH_MAX];
     ssize_t size;
 
-    *self = (CxMounter){.mnt_fd = -1};
+    self->mnt_fd = -1;
+    g_mutex_init(&self->lock);
+    self->free_points = g_ptr_array_new_with_free_func(g_free);
     if (mkdirat(root_fd, "mnt", 0700) < 0 && errno != EEXIST)
         return cx_throw_errno(error, "mnt");
     self->mnt_fd = openat(root_fd, "mnt", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -314,6 +315,13 @@ cx_mounter_init(CxMounter *self, int root_fd, GError **error)
 void
 cx_mounter_clear(CxMounter *self)
 {
+    if (self->free_points == NULL)
+        return;
+
+    for (guint i = 0; i < self->free_points->len; i++)
+        (void)unlinkat(self->mnt_fd, g_ptr_array_index(self->free_points, i), AT_REMOVEDIR);
+    g_clear_pointer(&self->free_points, g_ptr_array_unref);
+    g_mutex_clear(&self->lock);
     cx_clear_fd(&self->mnt_fd);
     g_clear_pointer(&self->mnt_path, g_free);
 }

@@ -7,26 +7,32 @@ G_BEGIN_DECLS
 
 /* The mounts that views are made of.  Two ways, chosen once by trying:
  *
- *   modern    fsopen(2), layers named by descriptor, mounts that hang nowhere: a mount that nobody
+ * - modern: fsopen(2), layers named by descriptor, mounts that hang nowhere.  A mount that nobody
  * has to find by path costs nothing to a process that copies our mount namespace, and goes away
- * with its descriptor classic   mount(2), every mount at a folder of its own under <root>/mnt */
+ * with its descriptor.
+ * - classic: mount(2), every mount at a folder of its own under <root>/mnt.
+ *
+ * Any thread may call. */
 typedef struct {
     int mnt_fd;     /* owned: <root>/mnt */
     char *mnt_path; /* (owned) absolute */
     gboolean is_modern;
+    GMutex lock;
+    GPtrArray *free_points; /* (owned) of owned names in mnt to use again; guarded by lock */
+    guint n_points;         /* named so far; guarded by lock */
 } CxMounter;
 
 /* A mount that lasts as long as this. */
 typedef struct {
-    int fd;      /* owned: its root folder, for reading */
-    int tree_fd; /* owned: a mount that hangs nowhere lives by it; else -1 */
-    int mnt_fd;  /* borrowed; with name */
-    char *name;  /* (owned) where it hangs in mnt; NULL: nowhere */
+    int fd;             /* owned: its root folder, for reading */
+    int tree_fd;        /* owned: a mount that hangs nowhere lives by it; else -1 */
+    CxMounter *mounter; /* borrowed; with point */
+    char *point;        /* (owned) where it hangs in mnt; NULL: nowhere */
 } CxMount;
 
 #define CX_MOUNT_INIT                                                                              \
     {                                                                                              \
-        .fd = -1, .tree_fd = -1, .mnt_fd = -1, .name = NULL                                        \
+        .fd = -1, .tree_fd = -1, .mounter = NULL, .point = NULL                                    \
     }
 
 /* Unmounts.  What is still busy is taken out of sight and goes when the last user does. */
@@ -42,7 +48,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(CxMounter, cx_mounter_clear)
 gboolean cx_mounter_probe(CxMounter *self, int dir_fd, const int lower_fds[2], GError **error);
 
 /* Mounts the index and the tar that lie in folder_fd. */
-gboolean cx_mount_erofs(const CxMounter *mounter,
+gboolean cx_mount_erofs(CxMounter *mounter,
                         int folder_fd,
                         const char *index,
                         const char *tar,
@@ -54,10 +60,10 @@ typedef struct {
     guint n_lowers;       /* at least one, or two without an upper */
     int upper_fd;         /* borrowed; -1: read-only */
     int work_fd;          /* borrowed */
-    const char *name;     /* where to hang it in mnt; NULL: it need not be found by path */
+    gboolean has_path;    /* it must be found by path: mounter->mnt_path and the mount's point */
 } CxOverlay;
 
-gboolean cx_mount_overlay(const CxMounter *mounter,
+gboolean cx_mount_overlay(CxMounter *mounter,
                           const CxOverlay *overlay,
                           CxMount *out_mount,
                           GError **error);

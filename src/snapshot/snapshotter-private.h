@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "snapshot/reaper.h"
 #include "snapshot/snapshotter.h"
 #include "snapshot/view.h"
 
@@ -18,6 +19,7 @@ struct CxSnapshotter {
     const CxViewEngine *engine; /* borrowed */
     GStrv explanations;         /* (owned) */
     CxViews *views;             /* (owned) */
+    CxReaper *reaper;           /* (owned) */
     int stub_fd;                /* owned: mount points of a container */
     int empty_fds[2];           /* owned: two empty folders */
     GMutex lock;

@@ -134,7 +134,7 @@ describe(Fixture *self, const CxLower *lowers, guint n)
     return cx_test_describe(cx_merged_view_get_fd(view));
 }
 
-/* ---- views -------------------------------------------------------------------------------------------- */
+/* ---- views ----------------------------------------------------------------------------------- */
 
 static void
 test_views(Fixture *self, gconstpointer way)
@@ -256,7 +256,7 @@ test_opaque_root(Fixture *self, gconstpointer way)
     g_assert_cmpstr(description, ==, "f 0644 0:0 x = 1\n");
 }
 
-/* ---- uppers ------------------------------------------------------------------------------------------- */
+/* ---- uppers ---------------------------------------------------------------------------------- */
 
 static void
 test_steps(Fixture *self, gconstpointer way)
@@ -354,7 +354,7 @@ test_abandoned(Fixture *self, gconstpointer way)
 {
     CxActive *active = prepare(self, NULL, 0);
     g_autoptr(GArray) uppers = NULL;
-    g_autofree char *path = g_strdup(cx_active_peek_path(active));
+    g_autofree char *path = g_build_filename(cx_active_peek_path(active), "etc", NULL);
     GError *error = NULL;
 
     g_assert_cmpint(access(path, F_OK), ==, 0);
@@ -424,7 +424,7 @@ test_many(Fixture *self, gconstpointer way)
     cx_active_free(active);
 }
 
-/* ---- lives -------------------------------------------------------------------------------------------- */
+/* ---- lives ----------------------------------------------------------------------------------- */
 
 /* Uppers outlive the process; what was not committed does not. */
 static void
@@ -485,7 +485,7 @@ test_at_once(Fixture *self, gconstpointer way)
         g_thread_join(threads[i]);
 }
 
-/* ---- alone -------------------------------------------------------------------------------------------- */
+/* ---- alone ----------------------------------------------------------------------------------- */
 
 static void
 test_explain(void)

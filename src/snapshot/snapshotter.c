@@ -70,7 +70,7 @@ open_folder(int dir_fd, const char *name, gboolean make, GError **error)
     return fd >= 0 ? fd : cx_throw_errno_fd(error, "\"%s\"", name);
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------ */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 /* What a process that died here left. */
 static gboolean
@@ -211,6 +211,7 @@ cx_snapshotter_open(int root_fd, CxLayerStore *layers, const char *engine_name, 
     if (!open_folders(self, root_fd, error) || !choose_engine(self, engine_name, error))
         return NULL;
 
+    self->reaper = cx_reaper_new(self->place.tmp_fd);
     self->views =
         cx_views_new(&self->place, self->engine, self->engine == fallback ? NULL : fallback);
     return g_steal_pointer(&self);
@@ -236,6 +237,7 @@ cx_snapshotter_close(CxSnapshotter *self)
 
     g_clear_pointer(&self->views, cx_views_free);
     remove_fixes(self);
+    g_clear_pointer(&self->reaper, cx_reaper_free);
     g_hash_table_unref(self->fixes);
     g_hash_table_unref(self->uppers_in_use);
     g_strfreev(self->explanations);
@@ -262,7 +264,7 @@ cx_snapshotter_explain(CxSnapshotter *self)
     return g_strdupv(self->explanations);
 }
 
-/* ---- who uses an upper -------------------------------------------------------------------------------- */
+/* ---- who uses an upper ----------------------------------------------------------------------- */
 
 void
 cx_snapshotter_hold_upper(CxSnapshotter *self, guint64 upper)
@@ -313,7 +315,7 @@ cx_snapshotter_open_lower(CxSnapshotter *self, const CxLower *lower, GError **er
     return fd;
 }
 
-/* ---- active uppers ------------------------------------------------------------------------------------ */
+/* ---- active uppers --------------------------------------------------------------------------- */
 
 /* An id nobody had before, and its folder.  62 bits, so that it fits where numbers have a sign. */
 static gboolean
@@ -355,9 +357,9 @@ make_upper(CxActive *self, int *out_work_fd, GError **error)
 static gboolean
 mount_active(CxActive *self, GError **error)
 {
-    CxUpperName name = cx_upper_name("a", self->id);
+    CxMounter *mounter = &self->owner->place.mounter;
     cx_autofd int work_fd = -1;
-    CxOverlay overlay = {.name = name.name};
+    CxOverlay overlay = {.has_path = TRUE};
 
     if (!make_upper(self, &work_fd, error))
         return FALSE;
@@ -367,12 +369,12 @@ mount_active(CxActive *self, GError **error)
     overlay.n_lowers = self->stack.fds->len;
     overlay.upper_fd = self->upper_fd;
     overlay.work_fd = work_fd;
-    if (!cx_mount_overlay(&self->owner->place.mounter, &overlay, &self->mount, error))
+    if (!cx_mount_overlay(mounter, &overlay, &self->mount, error))
         return FALSE;
 
     /* Open, it would keep the mount busy. */
     cx_clear_fd(&self->mount.fd);
-    self->path = g_build_filename(self->owner->place.mounter.mnt_path, name.name, NULL);
+    self->path = g_build_filename(mounter->mnt_path, self->mount.point, NULL);
     return TRUE;
 }
 
@@ -420,7 +422,8 @@ cx_active_commit(CxActive *self, guint64 *out_upper, GError **error)
     g_return_val_if_fail(!self->is_committed, FALSE);
 
     unmount_active(self);
-    if (!cx_failpoint("snapshot-commit", error) || !cx_remove_tree_at(self->dir_fd, "work", error))
+    if (!cx_failpoint("snapshot-commit", error) ||
+        !cx_reaper_take(self->owner->reaper, self->dir_fd, "work", error))
         return FALSE;
     if (renameat2(snapshots_fd, from.name, snapshots_fd, to.name, RENAME_NOREPLACE) < 0)
         return cx_throw_errno(error, "snapshot");
@@ -438,15 +441,15 @@ cx_active_free(CxActive *self)
 
     unmount_active(self);
     if (self->dir_fd >= 0 && !self->is_committed)
-        (void)cx_remove_tree_at(self->owner->place.snapshots_fd,
-                                cx_upper_name("active-", self->id).name, NULL);
+        (void)cx_reaper_take(self->owner->reaper, self->owner->place.snapshots_fd,
+                             cx_upper_name("active-", self->id).name, NULL);
     cx_clear_fd(&self->upper_fd);
     cx_clear_fd(&self->dir_fd);
     g_free(self->path);
     g_free(self);
 }
 
-/* ---- merged views ------------------------------------------------------------------------------------- */
+/* ---- merged views ---------------------------------------------------------------------------- */
 
 CxMergedView *
 cx_snapshotter_mount_view(CxSnapshotter *self,
@@ -489,7 +492,7 @@ cx_merged_view_free(CxMergedView *self)
     g_free(self);
 }
 
-/* ---- committed uppers --------------------------------------------------------------------------------- */
+/* ---- committed uppers ------------------------------------------------------------------------ */
 
 GArray *
 cx_snapshotter_list_uppers(CxSnapshotter *self, GError **error)

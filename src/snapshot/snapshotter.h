@@ -44,7 +44,7 @@ typedef struct {
 /* An fd of the folder that shows one lower in overlay form.  The fd keeps it in use. */
 int cx_snapshotter_open_lower(CxSnapshotter *self, const CxLower *lower, GError **error);
 
-/* ---- an upper being written ---- */
+/* ---- an upper being written ------------------------------------------------------------------ */
 typedef struct CxActive CxActive;
 
 /* Prepares and mounts a new upper over lowers (from the bottom up; may be none).  Below them all
@@ -73,7 +73,7 @@ int cx_merged_view_get_fd(const CxMergedView *self); /* borrowed */
 void cx_merged_view_free(CxMergedView *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(CxMergedView, cx_merged_view_free)
 
-/* ---- committed uppers ---- */
+/* ---- committed uppers ------------------------------------------------------------------------ */
 GArray *cx_snapshotter_list_uppers(CxSnapshotter *self, GError **error); /* of guint64, sorted */
 guint64 cx_snapshotter_usage(CxSnapshotter *self, guint64 upper);
 gboolean cx_snapshotter_remove_upper(CxSnapshotter *self, guint64 upper, GError **error);

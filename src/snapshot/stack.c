@@ -43,7 +43,7 @@ cx_stack_clear(CxStack *self)
     g_clear_pointer(&self->fds, g_array_unref);
 }
 
-/* ---- bringing in -------------------------------------------------------------------------------------- */
+/* ---- bringing in ----------------------------------------------------------------------------- */
 
 static int
 open_upper(CxStack *self, guint64 upper, GError **error)
@@ -107,7 +107,7 @@ bring_in_all(CxStack *self, Plan *plan, GError **error)
     return TRUE;
 }
 
-/* ---- implied folders ---------------------------------------------------------------------------------- */
+/* ---- implied folders ------------------------------------------------------------------------- */
 
 static CxTree *
 make_tree(const CxStack *self, guint n, GError **error)
@@ -269,7 +269,7 @@ lay_fix(CxStack *self, const Plan *plan, GError **error)
     return TRUE;
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 gboolean
 cx_stack_init(

@@ -60,7 +60,7 @@ cx_views_free(CxViews *self)
     g_free(self);
 }
 
-/* ---- showing ------------------------------------------------------------------------------------------ */
+/* ---- showing --------------------------------------------------------------------------------- */
 
 static gboolean
 has_mark(int fd, const char *mark)
@@ -202,7 +202,7 @@ cx_views_release(CxViews *self, CxView *view)
     view->n_users--;
 }
 
-/* ---- dropping ----------------------------------------------------------------------------------------- */
+/* ---- dropping -------------------------------------------------------------------------------- */
 
 static gboolean
 discard(CxViews *self, const CxDigest *diff_id, GError **error)
