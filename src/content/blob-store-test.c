@@ -87,6 +87,7 @@ test_round_trip(Fixture *self, gconstpointer data)
     g_assert_true(cx_blob_store_has(self->store, &digest));
     fd = cx_blob_store_open_blob(self->store, &digest, &size, &error);
     g_assert_no_error(error);
+    g_assert_cmpint(fd, >=, 0);
     g_assert_cmpuint(size, ==, 5);
     bytes = cx_blob_store_read(self->store, &digest, 5, &error);
     g_assert_no_error(error);
