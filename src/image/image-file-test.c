@@ -583,10 +583,10 @@ test_folder(void)
     g_autoptr(CxTestArchive) archive = cx_test_archive_new();
     g_autoptr(CxTestImage) image = make_image("linux/amd64", "folder", CX_COMPRESSION_GZIP);
     g_autofree char *descriptor = cx_test_archive_add_image(archive, image, "");
+    cx_autofd int tmp_fd = open(g_get_tmp_dir(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     g_auto(CxTmpdir) dir = CX_TMPDIR_INIT;
     g_auto(Selection) selection = {NULL};
     g_autoptr(GError) error = NULL;
-    cx_autofd int tmp_fd = open(g_get_tmp_dir(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     g_assert_true(cx_tmpdir_make(&dir, tmp_fd, 0700, NULL));
     cx_test_archive_add_index(archive, descriptor);
@@ -604,10 +604,10 @@ test_folder_links(void)
 
     for (gsize i = 0; i < G_N_ELEMENTS(targets); i++) {
         g_autoptr(CxTestArchive) archive = cx_test_archive_new();
+        cx_autofd int tmp_fd = open(g_get_tmp_dir(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         g_auto(CxTmpdir) dir = CX_TMPDIR_INIT;
         g_auto(Selection) selection = {NULL};
         g_autoptr(GError) error = NULL;
-        cx_autofd int tmp_fd = open(g_get_tmp_dir(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
         g_assert_true(cx_tmpdir_make(&dir, tmp_fd, 0700, NULL));
         cx_test_archive_add_link(archive, CX_ENTRY_SYMLINK, "index.json", targets[i]);
@@ -639,13 +639,13 @@ static void
 test_folder_rights(void)
 {
     g_autoptr(CxTestArchive) archive = cx_test_archive_new();
+    cx_autofd int tmp_fd = open(g_get_tmp_dir(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     g_auto(CxTmpdir) dir = CX_TMPDIR_INIT;
     g_autoptr(CxIdentity) nobody = NULL;
     g_autoptr(CxImageFile) file = NULL;
     g_autoptr(CxManifest) manifest = NULL;
     g_autoptr(CxImageConfig) config = NULL;
     g_autoptr(GError) error = NULL;
-    cx_autofd int tmp_fd = open(g_get_tmp_dir(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     CxPlatform want = cx_platform_host();
 
     if (geteuid() != 0) {
