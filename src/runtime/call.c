@@ -513,3 +513,17 @@ cx_runtime_sweep(CxRuntime *self, int deadline_ms, GError **error)
 
     return ok;
 }
+
+gboolean
+cx_runtime_drop_ended(CxRuntime *self, const char *id, CxRuntimeFlags flags)
+{
+    cx_autofd int root_fd = -1;
+
+    if (!(self->ops->traits & CX_RUNTIME_ENDS_CLEAN) || (flags & CX_RUNTIME_SYSTEMD_CGROUP))
+        return FALSE;
+
+    root_fd = open(self->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    /* Only if its state is where we know it to be. */
+    return root_fd >= 0 && faccessat(root_fd, id, F_OK, AT_SYMLINK_NOFOLLOW) == 0 &&
+           cx_remove_tree_at(root_fd, id, NULL);
+}

@@ -15,6 +15,8 @@ typedef enum {
     CX_RUNTIME_RUNS_DETACHED = 1 << 1, /* "run --detach" is create and start in one process */
     CX_RUNTIME_SEALABLE =
         1 << 2, /* copies itself at every start unless it is run from a sealed memfd */
+    CX_RUNTIME_ENDS_CLEAN = 1 << 3, /* of a container that ended, has no hooks and no cgroup of the
+                                     * runtime's own nothing is left but the state folder */
 } CxRuntimeTraits;
 
 /* A phrase of an engine's messages and what it means to us. */
@@ -119,6 +121,10 @@ gboolean cx_runtime_runs_detached(const CxRuntime *self);
 /* The environment variable that tells, in /proc/PID/environ, for which container a runtime process
  * works. */
 #define CX_RUNTIME_MARK "CRUXD_CONTAINER="
+/* Deletes a container that has ended without starting the runtime for it, where that is all the
+ * runtime would do (measured: 5 ms of one core a step).  FALSE: the runtime must do it. */
+gboolean cx_runtime_drop_ended(CxRuntime *self, const char *id, CxRuntimeFlags flags);
+
 const char *cx_runtime_get_state_root(const CxRuntime *self); /* as given to cx_runtime_open */
 /* What to execute: the file, or the sealed copy, of which the fd is given by the second. */
 char *cx_runtime_dup_program_path(const CxRuntime *self);

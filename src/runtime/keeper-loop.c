@@ -445,7 +445,9 @@ init_ended(Keeper *self, Step *step)
     cx_clear_fd(&step->init_pidfd);
     send_ended(self, step, &info);
     change_phase(step, DELETING);
-    if (!begin_call(self, step, (CxRuntimeCall){.verb = CX_RUNTIME_DELETE}, NULL))
+    if (cx_runtime_drop_ended(self->runtime, step->request.id, step->create.flags))
+        settle(self, step);
+    else if (!begin_call(self, step, (CxRuntimeCall){.verb = CX_RUNTIME_DELETE}, NULL))
         undo(self, step, NULL);
 }
 

@@ -50,7 +50,7 @@ static const CxRuntimeSaying sayings[] = {
 
 const CxRuntimeOps cx_runtime_crun = {
     .name = "crun",
-    .traits = CX_RUNTIME_RUNS_DETACHED | CX_RUNTIME_SEALABLE,
+    .traits = CX_RUNTIME_RUNS_DETACHED | CX_RUNTIME_SEALABLE | CX_RUNTIME_ENDS_CLEAN,
     .takes_bpf_since = "1.8",
     .check = check,
     .add_options = add_options,
