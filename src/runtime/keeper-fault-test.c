@@ -151,12 +151,22 @@ test_create_and_start(void)
     check_end("youki version 0.7.0\n", "[ $verb = create ] || exit 0\n" INIT("exit 6"), 6, calls);
 }
 
+/* What crun leaves of an ended container we remove ourselves; see cx_runtime_drop_ended. */
+static void
+test_state_of_crun(void)
+{
+    const char *const calls[] = {" run ", NULL};
+
+    check_end("crun version 1.8.1\n",
+              "mkdir -p $root/c1 && : > $root/c1/status\n" LAUNCHING INIT("exit 8"), 8, calls);
+}
+
 static void
 test_delete_refused_once(void)
 {
     const char *const calls[] = {" run ", " delete -- c1", " delete --force -- c1", NULL};
 
-    check_end("crun version 1.8.1\n",
+    check_end("runc version 1.1.5\n",
               "mkdir -p $root/c1\n"
               "case \"$(tail -n 1 $dir/argv)\" in *'delete -- '*) exit 1;; esac\n" LAUNCHING INIT(
                   "exit 7"),
@@ -172,7 +182,7 @@ test_delete_refused(void)
     g_autoptr(GError) error = NULL;
     CxExit end;
 
-    test_fake_open(&fake, "crun version 1.8.1\n");
+    test_fake_open(&fake, "runc version 1.1.5\n");
     test_fake_put(fake.folder, "plan",
                   "mkdir -p $root/c1\n"
                   "[ $verb = run ] || { echo no way >&2; exit 1; }\n" INIT("exit 7"),
@@ -182,7 +192,7 @@ test_delete_refused(void)
     cx_step_process_wait(step, &end, &error);
     g_assert_no_error(error);
     g_assert_false(cx_step_process_settle(step, &error));
-    g_assert_cmpstr(error->message, ==, "crun: no way");
+    g_assert_cmpstr(error->message, ==, "runc: no way");
     assert_nothing_left(&fake);
 }
 
@@ -399,6 +409,7 @@ main(int argc, char **argv)
     g_test_add_func("/keeper-fault/run", test_run);
     g_test_add_func("/keeper-fault/create-and-start", test_create_and_start);
     g_test_add_func("/keeper-fault/start-refused", test_start_refused);
+    g_test_add_func("/keeper-fault/crun-state", test_state_of_crun);
     g_test_add_func("/keeper-fault/delete-refused-once", test_delete_refused_once);
     g_test_add_func("/keeper-fault/delete-refused", test_delete_refused);
     g_test_add_func("/keeper-fault/cancel/hanging", test_cancel_hanging);
