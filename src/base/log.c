@@ -64,7 +64,7 @@ cx_log_record(CxLogLevel level, const char *room, const char *attributes, const 
     for (char *c = safe; *c != '\0'; c++)
         if ((guchar)*c < ' ' && *c != '\t')
             *c = '?';
-    coloured = isatty(STDERR_FILENO);
+    coloured = isatty(STDERR_FILENO) && getenv("NO_COLOR") == NULL;
     line = g_strdup_printf("%s%s%s %s: %s%s%s\n", coloured ? levels[level].colour : "",
                            levels[level].name, coloured ? "\033[0m" : "", room, safe,
                            show_attributes && attributes != NULL ? " " : "",

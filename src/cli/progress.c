@@ -2,6 +2,7 @@
 #include "cli/progress.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -76,7 +77,8 @@ draw_line(const Running *running, guint width)
     g_autofree char *cut =
         g_utf8_strlen(line, -1) > room ? g_utf8_substring(line, 0, room) : g_strdup(line);
 
-    (void)fprintf(stderr, "\033[36m%s\033[0m %.1fs\n", cut, seconds);
+    (void)fprintf(stderr, getenv("NO_COLOR") == NULL ? "\033[36m%s\033[0m %.1fs\n" : "%s %.1fs\n",
+                  cut, seconds);
 }
 
 static void
