@@ -168,9 +168,10 @@ cx_cgroup_find_own_folder(const char *controller)
     if (strcmp(search.root, "/") != 0 && g_str_has_prefix(path, search.root))
         below = path + strlen(search.root);
     folder = g_build_filename(search.point, below[0] == '/' ? below + 1 : below, NULL);
-    if (!g_file_test(folder, G_FILE_TEST_IS_DIR))
-        folder = (g_free(folder), g_strdup(search.point));
     g_free(search.root);
+    if (!g_file_test(folder, G_FILE_TEST_IS_DIR))
+        return search.point;
+
     g_free(search.point);
     return g_steal_pointer(&folder);
 }

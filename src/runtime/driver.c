@@ -118,9 +118,9 @@ probe(CxRuntime *self, GError **error)
         return FALSE;
 
     for (guint i = 0; self->ops == NULL && i < G_N_ELEMENTS(registry); i++)
-        if (strcmp(registry[i]->name, name) == 0)
+        if (g_strcmp0(registry[i]->name, name) == 0)
             self->ops = registry[i];
-    if (self->ops == NULL || strcmp(self->ops->name, name) != 0)
+    if (self->ops == NULL || g_strcmp0(self->ops->name, name) != 0)
         return cx_throw(error, CX_ERROR_UNSUPPORTED,
                         "it says to be \"%s\" (known are crun, runc and youki)", name);
 

@@ -390,7 +390,8 @@ test_killed_half_way(void)
         g_assert_false(cx_runtime_has_state(ground->runtime, id));
         g_assert_false(test_ground_has_process(ground));
     }
-    g_assert_cmpuint(count_mounts(), ==, mounts);
+    if (cx_runtime_get_program_fd(plain) >= 0)
+        g_assert_cmpuint(count_mounts(), ==, mounts);
 }
 
 int
