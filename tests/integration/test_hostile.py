@@ -298,7 +298,7 @@ GZIP = {
     "not-gzip": lambda d: b"BZh9" + d,
     "empty": lambda d: b"",
     "reserved-flags": lambda d: d[:3] + b"\xe0" + d[4:],
-    "with-name": lambda d: d[:3] + b"\x08" + d[4:10] + b"n" * 100000 + b"\0" + d[10:],
+    "with-name": lambda d: d[:3] + b"\x08" + d[4:10] + b"n" * 1000 + b"\0" + d[10:],
     "stored-blocks-lie": lambda d: d[:10] + b"\x01\xff\xff\xff\xff" + d[10:],
 }
 
