@@ -106,9 +106,10 @@ raise_errno(GError **error, int errnum, const char *format, va_list args)
     g_set_error(error, CX_ERROR, cx_error_from_errno(errnum), "%s: %s", text, g_strerror(errnum));
 }
 
-/* One body per return type: the value is what the type says for "failed". */
+/* One body per return type: the value is what the type says for "failed".  In brackets, as an
+ * analyzer sees macros of these names (error.h). */
 #define DEFINE_THROW(type, suffix, value)                                                          \
-    type cx_throw##suffix(GError **error, CxError code, const char *format, ...)                   \
+    type(cx_throw##suffix)(GError * *error, CxError code, const char *format, ...)                 \
     {                                                                                              \
         va_list args;                                                                              \
                                                                                                    \
@@ -117,7 +118,7 @@ raise_errno(GError **error, int errnum, const char *format, va_list args)
         va_end(args);                                                                              \
         return value;                                                                              \
     }                                                                                              \
-    type cx_throw_errno##suffix(GError **error, const char *format, ...)                           \
+    type(cx_throw_errno##suffix)(GError * *error, const char *format, ...)                         \
     {                                                                                              \
         int errnum = errno;                                                                        \
         va_list args;                                                                              \

@@ -51,6 +51,16 @@ gboolean cx_throw_errno(GError **error, const char *format, ...) G_GNUC_PRINTF(2
 gpointer cx_throw_errno_null(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
 int cx_throw_errno_fd(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
+#ifdef __clang_analyzer__
+/* What they return, for an analyzer that sees one file at a time. */
+#define cx_throw(...) (cx_throw(__VA_ARGS__), FALSE)
+#define cx_throw_null(...) (cx_throw_null(__VA_ARGS__), NULL)
+#define cx_throw_fd(...) (cx_throw_fd(__VA_ARGS__), -1)
+#define cx_throw_errno(...) (cx_throw_errno(__VA_ARGS__), FALSE)
+#define cx_throw_errno_null(...) (cx_throw_errno_null(__VA_ARGS__), NULL)
+#define cx_throw_errno_fd(...) (cx_throw_errno_fd(__VA_ARGS__), -1)
+#endif
+
 /* Whether the operation was cancelled; sets CX_ERROR_CANCELLED if so.  NULL is never cancelled. */
 gboolean cx_check_cancelled(CxCancel *cancellable, GError **error);
 

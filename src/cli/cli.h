@@ -38,7 +38,7 @@ extern const CxVerb cx_verb_gc;
 gboolean cx_cli_expect_none(char **arguments, GError **error);
 
 /* "512", "64k", "1.5M", "2GiB" -> bytes (powers of 1024). */
-gboolean cx_cli_parse_size(const char *text, guint64 *out_bytes, GError **error);
+gboolean cx_cli_parse_size(const char *size, guint64 *out_bytes, GError **error);
 /* "1.2 GiB".  (transfer full) */
 char *cx_cli_format_size(guint64 bytes);
 

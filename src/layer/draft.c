@@ -473,8 +473,8 @@ choose_chunk(const CxEntry *entry, guint32 *out_bits, GError **error)
         if (extent->offset % CX_EROFS_BLOCK != 0 ||
             (end % CX_EROFS_BLOCK != 0 && end != entry->size))
             return cx_throw(error, CX_ERROR_UNSUPPORTED, "sparse file with holes between blocks");
-        while ((extent->offset | (end == entry->size ? 0 : end)) &
-               (((guint64)CX_EROFS_BLOCK << bits) - 1))
+        while (bits > 0 && ((extent->offset | (end == entry->size ? 0 : end)) &
+                            (((guint64)CX_EROFS_BLOCK << bits) - 1)))
             bits--;
     }
     *out_bits = bits;

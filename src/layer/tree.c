@@ -264,6 +264,7 @@ merge(Merged *self, const Part *parent, const Layer *layer, Found *found)
         return FALSE;
     if (!S_ISDIR(found->mode)) {
         if (self->top.mode == 0) {
+            g_assert(parent != NULL); /* a root is a folder */
             self->top = *found;
             self->top_part = *parent;
         }
