@@ -109,12 +109,16 @@ on_cancelled(gpointer inner)
     cx_cancel_trigger(inner);
 }
 
-/* All platforms are whole: now each result gets its place. */
+/* All platforms are whole: now each gets its name and its place. */
 static GPtrArray *
 publish_all(Platform *platforms, guint n, GError **error)
 {
     g_autoptr(GPtrArray) images =
         g_ptr_array_new_with_free_func((GDestroyNotify)cx_built_image_free);
+
+    for (guint i = 0; i < n; i++)
+        if (!cx_finish_name(platforms[i].finish, error))
+            return NULL;
 
     for (guint i = 0; i < n; i++) {
         CxBuiltImage *image = cx_finish_publish(platforms[i].finish, error);
@@ -160,5 +164,6 @@ cx_engine_build(CxEngine *self,
         cx_finish_free(platforms[i].finish);
         g_clear_error(&platforms[i].error);
     }
+    cx_engine_settle(self);
     return images;
 }

@@ -20,17 +20,23 @@ typedef struct {
 } Burial;
 
 static void
-do_bury(gpointer data, gpointer engine)
+do_bury(gpointer data, gpointer user)
 {
+    CxEngine *engine = user;
     Burial *burial = data;
     g_autofree char *name = g_path_get_basename(burial->bundle);
 
     (void)cx_step_process_settle(burial->process, NULL);
     cx_step_process_free(burial->process);
     cx_cgroup_free(burial->cgroup);
-    (void)cx_remove_tree_at(((CxEngine *)engine)->work_fd, name, NULL);
+    (void)cx_remove_tree_at(engine->work_fd, name, NULL);
     g_free(burial->bundle);
     g_free(burial);
+
+    g_mutex_lock(&engine->lock);
+    if (--engine->burials == 0)
+        g_cond_broadcast(&engine->buried);
+    g_mutex_unlock(&engine->lock);
 }
 
 void
@@ -44,7 +50,20 @@ cx_engine_bury(CxEngine *self,
     burial->process = take_process;
     burial->cgroup = take_cgroup;
     burial->bundle = take_bundle;
+    g_mutex_lock(&self->lock);
+    self->burials++;
+    g_mutex_unlock(&self->lock);
     (void)g_thread_pool_push(self->undertaker, burial, NULL);
+}
+
+void
+cx_engine_settle(CxEngine *self)
+{
+    g_mutex_lock(&self->lock);
+    while (self->burials > 0)
+        g_cond_wait(&self->buried, &self->lock);
+    g_mutex_unlock(&self->lock);
+    cx_snapshotter_drain(cx_store_get_snapshotter(self->options.store));
 }
 
 CxEngine *
@@ -53,6 +72,8 @@ cx_engine_new(const CxEngineOptions *options, GError **error)
     g_autoptr(CxEngine) self = g_new0(CxEngine, 1);
 
     self->work_fd = -1;
+    g_mutex_init(&self->lock);
+    g_cond_init(&self->buried);
     self->options = *options;
     self->options.no_runtime = g_strdup(options->no_runtime);
     self->options.work_folder = g_strdup(options->work_folder);
@@ -80,6 +101,8 @@ cx_engine_free(CxEngine *self)
     if (self->undertaker != NULL)
         g_thread_pool_free(self->undertaker, FALSE, TRUE);
     cx_clear_fd(&self->work_fd);
+    g_cond_clear(&self->buried);
+    g_mutex_clear(&self->lock);
     g_free((char *)self->options.no_runtime);
     g_free((char *)self->options.work_folder);
     g_free(self);

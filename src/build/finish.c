@@ -10,7 +10,6 @@
 #include "base/chase.h"
 #include "base/error.h"
 #include "base/fd.h"
-#include "base/switch.h"
 #include "image/export.h"
 #include "runtime/spec.h"
 
@@ -300,14 +299,13 @@ image_name(const CxFinish *self)
     return self->request->image != NULL ? self->request->image : self->request->resource;
 }
 
-static gboolean
-name_image(CxFinish *self, GError **error)
+gboolean
+cx_finish_name(CxFinish *self, GError **error)
 {
-    return cx_failpoint("image-name", error) &&
-           cx_meta_put_image(
-               cx_store_get_meta(self->engine->options.store), image_name(self),
-               cx_platform_text(&self->plan->graph->platform).text, &self->manifest_digest,
-               (const CxObject *)(const void *)self->objects->data, self->objects->len, error);
+    return cx_store_name_image(
+        self->engine->options.store, image_name(self),
+        cx_platform_text(&self->plan->graph->platform).text, &self->manifest_digest,
+        (const CxObject *)(const void *)self->objects->data, self->objects->len, error);
 }
 
 /* ---- image.tar ------------------------------------------------------------------------------- */
@@ -554,7 +552,7 @@ describe(const CxFinish *self)
 CxBuiltImage *
 cx_finish_publish(CxFinish *self, GError **error)
 {
-    if ((self->output.fd >= 0 && !publish_archive(self, error)) || !name_image(self, error))
+    if (self->output.fd >= 0 && !publish_archive(self, error))
         return NULL;
 
     return describe(self);

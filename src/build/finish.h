@@ -7,7 +7,7 @@
 G_BEGIN_DECLS
 
 /* The image of one platform out of a solved graph: the base with one new layer, its config and
- * manifest.  Made in two parts, so that a build for several platforms shows all of its results or
+ * manifest.  Made in parts, so that a build for several platforms shows all of its results or
  * none. */
 typedef struct CxFinish CxFinish;
 
@@ -20,7 +20,9 @@ CxFinish *cx_finish_prepare(CxEngine *engine,
                             const CxSolution *solution,
                             CxCancel *cancellable,
                             GError **error);
-/* Gives image.tar its place and the image its name in the store.  The commit point. */
+/* Gives the image its name in the store. */
+gboolean cx_finish_name(CxFinish *self, GError **error);
+/* Gives image.tar its place: the last thing of all, so that a build that failed shows none. */
 CxBuiltImage *cx_finish_publish(CxFinish *self, GError **error);
 void cx_finish_free(CxFinish *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(CxFinish, cx_finish_free)

@@ -99,8 +99,10 @@ locate(OpenFolder open_folder, gpointer root, const char *path, Source *out_sour
         } else {
             source.parent_fd = open_folder(root, folder, error);
         }
-        if (source.parent_fd < 0)
+        if (source.parent_fd < 0) {
+            g_prefix_error(error, "\"%s\": ", path);
             return FALSE;
+        }
 
         n = readlinkat(source.parent_fd, source.name, target, sizeof target - 1);
         if (n < 0) {

@@ -14,6 +14,9 @@ struct CxEngine {
     CxFlights *flights;      /* (owned) */
     GThreadPool *undertaker; /* (owned): waits for the runtime to delete ended containers */
     int work_fd;             /* owned: options.work_folder */
+    GMutex lock;
+    GCond buried;
+    guint burials; /* ended containers not yet gone; under lock */
 };
 
 /* One request's facts: shared by its jobs. */
@@ -78,5 +81,8 @@ void cx_engine_bury(CxEngine *self,
                     CxStepProcess *take_process,
                     CxCgroup *take_cgroup,
                     char *take_bundle);
+
+/* Waits until every container buried so far, and every file system it had, is gone. */
+void cx_engine_settle(CxEngine *self);
 
 G_END_DECLS

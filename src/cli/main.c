@@ -169,6 +169,16 @@ run_verb(const CxVerb *verb, int argc, char **argv)
     return EXIT_SUCCESS;
 }
 
+static gboolean
+wants_help(int argc, char **argv)
+{
+    gboolean wanted = FALSE;
+
+    for (int i = 1; i < argc; i++)
+        wanted = wanted || strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0;
+    return wanted;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -178,8 +188,7 @@ main(int argc, char **argv)
     (void)setlocale(LC_ALL, "");
     (void)signal(SIGPIPE, SIG_IGN);
     (void)g_log_set_always_fatal((GLogLevelFlags)(G_LOG_LEVEL_CRITICAL | G_LOG_LEVEL_ERROR));
-    if (name == NULL && argc > 1 &&
-        (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+    if (name == NULL && wants_help(argc, argv)) {
         print_usage(stdout);
         return EXIT_SUCCESS;
     }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/chase.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -12,6 +13,7 @@
 
 /* More platforms than there are. */
 #define PLATFORMS_MAX 64
+#define NAME_BYTES_MAX 255
 
 /* The request, read from the payload.  Texts are borrowed from it. */
 typedef struct {
@@ -111,6 +113,24 @@ read_flags(const CxCommands *commands,
     return TRUE;
 }
 
+/* Names become folders of nothing, but they are shown, logged and made into container names. */
+static gboolean
+check_name(const char *what, const char *name, GError **error)
+{
+    gboolean ok =
+        g_ascii_isalnum(name[0]) && strlen(name) <= NAME_BYTES_MAX && !cx_path_has_dotdot(name);
+
+    for (const char *c = name; ok && *c != '\0'; c++)
+        ok = g_ascii_isalnum(*c) || strchr("._-/:@+", *c) != NULL;
+    if (!ok) {
+        g_autofree char *shown = g_strescape(name, NULL);
+
+        return cx_throw(error, CX_ERROR_INVALID, "%s \"%.80s\" is not a name like \"acme/api\"",
+                        what, shown);
+    }
+    return TRUE;
+}
+
 static gboolean
 read_texts(CxConnection *connection,
            const json_t *payload,
@@ -124,7 +144,9 @@ read_texts(CxConnection *connection,
         cx_command_require(connection, "resource", "missing resource name", error);
     if (build->request.resource == NULL ||
         !cx_json_get_bool(payload, "storeOnly", &store_only, error) ||
-        !cx_json_get_string(payload, "image", &build->request.image, error))
+        !cx_json_get_string(payload, "image", &build->request.image, error) ||
+        !check_name("resource", build->request.resource, error) ||
+        (build->request.image != NULL && !check_name("image", build->request.image, error)))
         return FALSE;
     if (!store_only) {
         build->request.output =

@@ -45,7 +45,8 @@ clear_leftovers(CxHost *self, GError **error)
     if (fd < 0)
         return cx_throw_errno(error, "\"%s\"", self->folder);
 
-    return cx_remove_tree_at(fd, "steps", error) && cx_remove_tree_at(fd, "runtime", error);
+    /* The runtime's own state is swept by the keeper, once that of the dead daemon has ended. */
+    return cx_remove_tree_at(fd, "steps", error);
 }
 
 static gboolean
@@ -65,7 +66,7 @@ open_runtime(CxHost *self, const CxDaemonOptions *options, GError **error)
         return TRUE;
     }
     self->keeper = cx_keeper_start(self->runtime, error);
-    return self->keeper != NULL;
+    return self->keeper != NULL && cx_keeper_enter(self->keeper, self->cgroups, error);
 }
 
 /* A private daemon waits for its turn: another one on the same store ends with its command. */

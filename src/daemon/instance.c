@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/tmp.h"
+#include "runtime/cgroup.h"
 
 #define NAME_MAX_BYTES 48
 
@@ -57,7 +58,11 @@ cx_instance_sweep(void)
     while (dir != NULL && (name = g_dir_read_name(dir)) != NULL) {
         int pid = g_str_has_prefix(name, "private-") ? atoi(name + strlen("private-")) : 0;
 
-        if (pid > 0 && kill(pid, 0) < 0 && errno == ESRCH)
+        if (pid > 0 && kill(pid, 0) < 0 && errno == ESRCH) {
+            /* Opening the group of a name kills and takes over what is in it, closing removes it.
+             */
+            cx_cgroups_close(cx_cgroups_open(name));
             (void)cx_remove_tree_at(folder_fd, name, NULL);
+        }
     }
 }

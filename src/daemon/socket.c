@@ -79,12 +79,18 @@ take_name(CxListener *self, GError **error)
     g_autofree char *folder = g_path_get_dirname(self->path),
                     *lock = g_strconcat(self->path, ".lock", NULL);
     cx_autofd int other = -1;
+    struct stat st;
 
     if (g_mkdir_with_parents(folder, 0755) < 0)
         return cx_throw_errno(error, "\"%s\"", folder);
     if (!lock_name(self, lock, error))
         return FALSE;
 
+    if (lstat(self->path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
+        cx_clear_fd(&self->lock_fd);
+        (void)unlink(lock);
+        return cx_throw(error, CX_ERROR_EXISTS, "\"%s\" is there and is no socket", self->path);
+    }
     other = cx_socket_connect(self->path, NULL);
     if (other >= 0) {
         cx_clear_fd(&self->lock_fd);

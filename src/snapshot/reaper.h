@@ -15,6 +15,9 @@ CxReaper *cx_reaper_new(int tmp_fd); /* borrowed */
 void cx_reaper_free(CxReaper *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(CxReaper, cx_reaper_free)
 
+/* Waits until all that was taken so far is removed. */
+void cx_reaper_drain(CxReaper *self);
+
 /* What is missing is no error.  Any thread may call. */
 gboolean cx_reaper_take(CxReaper *self, int dir_fd, const char *name, GError **error);
 

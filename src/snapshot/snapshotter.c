@@ -252,6 +252,12 @@ cx_snapshotter_close(CxSnapshotter *self)
     g_free(self);
 }
 
+void
+cx_snapshotter_drain(CxSnapshotter *self)
+{
+    cx_reaper_drain(self->reaper);
+}
+
 const char *
 cx_snapshotter_get_engine(const CxSnapshotter *self)
 {

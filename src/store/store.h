@@ -74,6 +74,19 @@ gboolean cx_store_remember(CxStore *self,
                            guint n_objects,
                            GError **error);
 
+/* ---- images ---------------------------------------------------------------------------------- */
+
+/* Gives the image of a manifest its name for a platform ("linux/amd64"), replacing the one that had
+ * it.  The name then holds `objects`; content/index.json tells it to other tools.  The same again
+ * changes nothing. */
+gboolean cx_store_name_image(CxStore *self,
+                             const char *name,
+                             const char *platform,
+                             const CxDigest *manifest,
+                             const CxObject *objects,
+                             guint n_objects,
+                             GError **error);
+
 /* ---- housekeeping ---------------------------------------------------------------------------- */
 
 typedef enum {
