@@ -70,7 +70,7 @@ def test_every_command_has_help_and_a_manual(place):
         assert re.search(r"\b%s\b" % command, manual), command
         for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - {"--help"}:
             # mdoc writes --file as "Fl -file".
-            assert re.search(r"(Fl|,) %s" % option[1:], page_text + manual), (command, option)
+            assert re.search(r"(Fl|,) %s\b" % option[1:], page_text + manual), (command, option)
 
 
 def test_build_with_a_private_daemon(project):
