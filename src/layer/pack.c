@@ -109,6 +109,22 @@ finish_entry(const Packer *self, CxEntry *entry, const char *path)
         entry->uid = entry->gid = 0;
 }
 
+/* Fills in entry, and if the object was written before under another name, makes it a link to that.
+ */
+static void
+describe_object(Packer *self, const struct stat *st, const char *path, CxEntry *entry)
+{
+    const char *earlier = st->st_nlink > 1 ? cx_link_table_visit(self->links, st, path) : NULL;
+
+    (void)cx_object_describe(st, entry);
+    finish_entry(self, entry, path);
+    if (earlier != NULL) {
+        entry->type = CX_ENTRY_HARDLINK;
+        entry->link = (char *)earlier;
+        entry->size = 0;
+    }
+}
+
 static gboolean
 write_file(Packer *self, int dir_fd, const char *name, const char *path, GError **error)
 {
@@ -121,18 +137,9 @@ write_file(Packer *self, int dir_fd, const char *name, const char *path, GError 
     if (fd < 0)
         return FALSE;
 
-    (void)cx_object_describe(&st, &entry);
-    finish_entry(self, &entry, path);
-    if (st.st_nlink > 1) {
-        const char *earlier = cx_link_table_visit(self->links, &st, path);
-
-        if (earlier != NULL) {
-            entry.type = CX_ENTRY_HARDLINK;
-            entry.link = (char *)earlier;
-            entry.size = 0;
-            return cx_tar_writer_begin(self->writer, &entry, error);
-        }
-    }
+    describe_object(self, &st, path, &entry);
+    if (entry.type == CX_ENTRY_HARDLINK)
+        return cx_tar_writer_begin(self->writer, &entry, error);
     if (!cx_object_read_xattrs(fd, cx_xattr_judge_portable, &xattrs, error))
         return FALSE;
 
@@ -155,10 +162,10 @@ write_link(Packer *self, int dir_fd, const char *name, const char *path, GError 
     if (!S_ISLNK(st.st_mode))
         return cx_throw(error, CX_ERROR_MISMATCH, "changed while it was read");
 
-    (void)cx_object_describe(&st, &entry);
-    finish_entry(self, &entry, path);
+    describe_object(self, &st, path, &entry);
     entry.mode = 0777;
-    entry.link = target;
+    if (entry.type == CX_ENTRY_SYMLINK)
+        entry.link = target;
     return cx_tar_writer_begin(self->writer, &entry, error);
 }
 
@@ -171,8 +178,7 @@ write_special(Packer *self, const struct stat *st, const char *path, GError **er
         return cx_throw(error, CX_ERROR_INVALID, "a %s cannot be copied",
                         S_ISSOCK(st->st_mode) ? "socket" : "device");
 
-    (void)cx_object_describe(st, &entry);
-    finish_entry(self, &entry, path);
+    describe_object(self, st, path, &entry);
     return cx_tar_writer_begin(self->writer, &entry, error);
 }
 
