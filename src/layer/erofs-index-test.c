@@ -8,6 +8,7 @@
 #include "base/fd.h"
 #include "layer/erofs-index.h"
 #include "layer/test-layer.h"
+#include "layer/test-tar.h"
 #include "layer/test-views.h"
 
 /* Builds the index of a table of entries.  Returns an fd of the index, or -1 with error set. */
@@ -235,6 +236,97 @@ test_edges(void)
     g_assert_cmpuint(g_strrstr(description, "l many/") - description, >, 100000);
 }
 
+static const struct {
+    const char *name;
+    const char *map; /* as in the archive: number of runs, then offset and size of each */
+    guint size;      /* of the data in the archive, the map's block left out */
+    guint real_size;
+    CxError code; /* with n_runs 0 */
+    guint n_runs;
+    CxExtent runs[4]; /* data_offset: from the start of the data, or G_MAXUINT64 */
+} sparse_files[] = {
+    {"/hole-first",      "1\n4096\n512\n", 512,  4608, 0,                    2, {{0, 4096, G_MAXUINT64}, {4096, 512, 0}} },
+    {"/hole-last",
+     "2\n0\n1024\n4096\n0\n",              1024,
+     4096,                                             0,
+     2,                                                                         {{0, 1024, 0}, {1024, 3072, G_MAXUINT64}}},
+    {"/all-hole",        "1\n8192\n0\n",   0,    8192, 0,                    1, {{0, 8192, G_MAXUINT64}}                 },
+    {"/odd-end",         "1\n512\n100\n",  100,  612,  0,                    2, {{0, 512, G_MAXUINT64}, {512, 100, 0}}   },
+    {"/unaligned-start", "1\n700\n100\n",  100,  1000, CX_ERROR_UNSUPPORTED, 0, {{0, 0, 0}}                              },
+    {"/unaligned-end",   "1\n512\n100\n",  100,  1000, CX_ERROR_UNSUPPORTED, 0, {{0, 0, 0}}                              },
+};
+
+static void
+check_runs(gsize i, CxErofsIndex *index, guint64 data_offset)
+{
+    CxErofsNode node;
+    GError *error = NULL;
+    guint64 at = 0;
+
+    g_assert_true(cx_erofs_index_lookup(index, cx_erofs_index_get_root(index), "f", &node, &error));
+    g_assert_true(node.sparse);
+    g_assert_cmpuint(node.data_offset, ==, G_MAXUINT64);
+    for (guint k = 0; k < sparse_files[i].n_runs; k++) {
+        const CxExtent *run = &sparse_files[i].runs[k];
+
+        /* A run may be told in several chunks. */
+        for (guint64 end = run->offset + run->size; at < end;) {
+            CxExtent extent;
+
+            g_assert_true(cx_erofs_index_map(index, node.nid, at, &extent, &error));
+            g_assert_cmpuint(extent.offset, ==, at);
+            if (run->data_offset == G_MAXUINT64)
+                g_assert_cmpuint(extent.data_offset, ==, G_MAXUINT64);
+            else
+                g_assert_cmpuint(extent.data_offset, ==, data_offset + at - run->offset);
+            at += extent.size;
+        }
+    }
+    g_assert_cmpuint(at, ==, sparse_files[i].real_size);
+    g_assert_false(cx_erofs_index_map(index, node.nid, at, &(CxExtent){0}, &error));
+    g_assert_error(error, CX_ERROR, CX_ERROR_NOT_FOUND);
+    g_clear_error(&error);
+}
+
+static void
+test_sparse(gconstpointer data)
+{
+    gsize i = GPOINTER_TO_SIZE(data);
+    g_autofree char *real_size = g_strdup_printf("%u", sparse_files[i].real_size);
+    g_autofree char *content = g_strnfill(sparse_files[i].size, 'x');
+    g_autoptr(GByteArray) tar = g_byte_array_new();
+    g_autoptr(CxErofsIndex) index = NULL;
+    g_autoptr(GError) error = NULL;
+    g_auto(CxTestFolder) folder = {0};
+    cx_autofd int tar_fd = -1;
+    cx_autofd int index_fd = -1;
+    guint64 data_offset;
+    gboolean ok;
+
+    cx_test_tar_add_pax(tar, "GNU.sparse.major", "1", "GNU.sparse.minor", "0", "GNU.sparse.name",
+                        "f", "GNU.sparse.realsize", real_size, NULL);
+    cx_test_tar_add_sealed(tar, cx_test_tar_header('0', "x", 512 + sparse_files[i].size));
+    cx_test_tar_add_bytes(tar, sparse_files[i].map, strlen(sparse_files[i].map));
+    data_offset = tar->len;
+    cx_test_tar_add_bytes(tar, content, sparse_files[i].size);
+    cx_test_tar_add_end(tar);
+
+    cx_test_folder_init(&folder);
+    tar_fd = cx_test_create(&folder, "tar");
+    index_fd = cx_test_create(&folder, "index");
+    g_assert_true(cx_write_all(tar_fd, tar->data, tar->len, &error));
+    ok = cx_erofs_index_build(tar_fd, tar->len, &cx_layer_limits_default, index_fd, NULL, &error);
+    if (sparse_files[i].n_runs == 0) {
+        g_assert_false(ok);
+        g_assert_error(error, CX_ERROR, (int)sparse_files[i].code);
+        return;
+    }
+    g_assert_no_error(error);
+    index = cx_erofs_index_open(index_fd, &error);
+    g_assert_no_error(error);
+    check_runs(i, index, data_offset);
+}
+
 /* Damage of any byte is an error or harmless. */
 static void
 test_damage(void)
@@ -295,6 +387,11 @@ main(int argc, char **argv)
             g_strconcat("/erofs-index/should-fail", cx_test_refusals[i].name, NULL);
 
         g_test_add_data_func(name, GSIZE_TO_POINTER(i), test_refusal);
+    }
+    for (gsize i = 0; i < G_N_ELEMENTS(sparse_files); i++) {
+        g_autofree char *name = g_strconcat("/erofs-index/sparse", sparse_files[i].name, NULL);
+
+        g_test_add_data_func(name, GSIZE_TO_POINTER(i), test_sparse);
     }
     g_test_add_func("/erofs-index/should-fail/limit", test_limit);
     g_test_add_func("/erofs-index/read", test_read);

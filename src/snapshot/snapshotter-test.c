@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "layer/test-layer.h"
+#include "layer/test-tar.h"
 #include "layer/test-views.h"
 #include "snapshot/snapshotter.h"
 
@@ -76,10 +77,8 @@ fixture_clear(Fixture *self, gconstpointer way)
 }
 
 static CxLower
-add_layer(Fixture *self, const CxTestEntry *entries)
+add_tar(Fixture *self, int fd, guint64 size)
 {
-    cx_autofd int fd = cx_test_create(&self->folder, "tar");
-    guint64 size = cx_test_write_tar(fd, entries);
     g_autoptr(CxLayerIngest) ingest = NULL;
     CxLower lower = {.kind = CX_LOWER_LAYER};
     GError *error = NULL;
@@ -90,6 +89,33 @@ add_layer(Fixture *self, const CxTestEntry *entries)
     cx_layer_ingest_commit(ingest, NULL, &lower.diff_id, NULL, &error);
     g_assert_no_error(error);
     return lower;
+}
+
+static CxLower
+add_layer(Fixture *self, const CxTestEntry *entries)
+{
+    cx_autofd int fd = cx_test_create(&self->folder, "tar");
+    guint64 size = cx_test_write_tar(fd, entries);
+
+    return add_tar(self, fd, size);
+}
+
+/* A layer of one file of 1000 bytes, 100 of them at 700: a hole that no block boundary ends. */
+static CxLower
+add_odd_layer(Fixture *self)
+{
+    cx_autofd int fd = cx_test_create(&self->folder, "tar");
+    g_autoptr(GByteArray) tar = g_byte_array_new();
+    g_autofree char *data = g_strnfill(100, 'x');
+
+    cx_test_tar_add_pax(tar, "GNU.sparse.major", "1", "GNU.sparse.minor", "0", "GNU.sparse.name",
+                        "etc/odd", "GNU.sparse.realsize", "1000", NULL);
+    cx_test_tar_add_sealed(tar, cx_test_tar_header('0', "odd", 512 + 100));
+    cx_test_tar_add_bytes(tar, "1\n700\n100\n", strlen("1\n700\n100\n"));
+    cx_test_tar_add_bytes(tar, data, 100);
+    cx_test_tar_add_end(tar);
+    g_assert_true(cx_write_all(fd, tar->data, tar->len, NULL));
+    return add_tar(self, fd, tar->len);
 }
 
 static CxActive *
@@ -254,6 +280,29 @@ test_opaque_root(Fixture *self, gconstpointer way)
     g_autofree char *description = describe(self, lowers, 2);
 
     g_assert_cmpstr(description, ==, "f 0644 0:0 x = 1\n");
+}
+
+/* A layer that cannot be shown by the engine is shown by another, in the same stack. */
+static void
+test_odd_layer(Fixture *self, gconstpointer way)
+{
+    CxLower lowers[] = {add_layer(self, base), add_odd_layer(self)};
+    GError *error = NULL;
+    g_autoptr(CxMergedView) view = cx_snapshotter_mount_view(self->snapshotter, lowers, 2, &error);
+    cx_autofd int fd = -1;
+    char content[1001] = "";
+
+    g_assert_no_error(error);
+    fd = openat(cx_merged_view_get_fd(view), "etc/odd", O_RDONLY | O_CLOEXEC);
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(read(fd, content, sizeof content), ==, 1000);
+    g_assert_cmpint(content[699], ==, 0);
+    g_assert_cmpint(content[700], ==, 'x');
+    g_assert_cmpint(content[799], ==, 'x');
+    g_assert_cmpint(content[800], ==, 0);
+    g_assert_cmpint(faccessat(cx_merged_view_get_fd(view), "etc/passwd", F_OK, 0), ==, 0);
+    g_clear_pointer(&view, cx_merged_view_free);
+    g_assert_true(cx_snapshotter_forget_layer(self->snapshotter, &lowers[1].diff_id, &error));
 }
 
 /* ---- uppers ---------------------------------------------------------------------------------- */
@@ -558,6 +607,7 @@ main(int argc, char **argv)
         {"merged",           test_merged          },
         {"implied",          test_implied         },
         {"opaque-root",      test_opaque_root     },
+        {"odd-layer",        test_odd_layer       },
         {"steps",            test_steps           },
         {"upper-is-bare",    test_upper_is_bare   },
         {"devices-are-dead", test_devices_are_dead},
