@@ -413,6 +413,22 @@ test_abandoned(Fixture *self, gconstpointer way)
     g_assert_cmpuint(uppers->len, ==, 0);
 }
 
+/* After drain, nothing of what was given up is on the disk. */
+static void
+test_drain(Fixture *self, gconstpointer way)
+{
+    cx_autofd int fd = openat(self->root_fd, "tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    g_autofree char *left = NULL;
+
+    cx_snapshotter_drain(self->snapshotter);
+    for (int i = 0; i < 3; i++)
+        cx_active_free(prepare(self, NULL, 0));
+    (void)commit(prepare(self, NULL, 0));
+    cx_snapshotter_drain(self->snapshotter);
+    left = cx_test_describe(fd);
+    g_assert_cmpstr(left, ==, "");
+}
+
 static void
 test_in_use(Fixture *self, gconstpointer way)
 {
@@ -612,6 +628,7 @@ main(int argc, char **argv)
         {"upper-is-bare",    test_upper_is_bare   },
         {"devices-are-dead", test_devices_are_dead},
         {"abandoned",        test_abandoned       },
+        {"drain",            test_drain           },
         {"in-use",           test_in_use          },
         {"too-many",         test_too_many        },
         {"many",             test_many            },

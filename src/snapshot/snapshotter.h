@@ -73,8 +73,8 @@ int cx_merged_view_get_fd(const CxMergedView *self); /* borrowed */
 void cx_merged_view_free(CxMergedView *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(CxMergedView, cx_merged_view_free)
 
-/* Waits until everything that was freed or replaced is really gone from the disk; removing is left to
- * a thread, so that no step waits for it. */
+/* Waits until everything that was freed or replaced is really gone from the disk; removing is left
+ * to a thread, so that no step waits for it. */
 void cx_snapshotter_drain(CxSnapshotter *self);
 
 /* ---- committed uppers ------------------------------------------------------------------------ */
