@@ -49,7 +49,6 @@ void
 cx_mount_clear(CxMount *self)
 {
     cx_clear_fd(&self->fd);
-    cx_clear_fd(&self->tree_fd);
     if (self->point != NULL) {
         g_autofree char *path = g_build_filename(self->mounter->mnt_path, self->point, NULL);
 
@@ -65,6 +64,14 @@ open_root(CxMount *mount, int dir_fd, const char *path, GError **error)
 {
     mount->fd = openat(dir_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     return mount->fd >= 0 || cx_throw_errno(error, "mount");
+}
+
+/* What kernels before 6.12 say of any file, and later ones of a file on tmpfs and the like. */
+static gboolean
+throw_not_block(GError **error)
+{
+    return cx_throw(error, CX_ERROR_UNSUPPORTED,
+                    "this kernel cannot mount a file of the store's file system as erofs");
 }
 
 /* ---- modern ---------------------------------------------------------------------------------- */
@@ -111,20 +118,16 @@ finish_modern(CxMounter *mounter,
     g_auto(CxMount) mount = CX_MOUNT_INIT;
 
     if (fsconfig(fs_fd, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
-        return throw_fs(error, fs_fd, "mount");
-    mount.tree_fd = fsmount(fs_fd, FSMOUNT_CLOEXEC, attributes);
-    if (mount.tree_fd < 0)
+        return errno == ENOTBLK ? throw_not_block(error) : throw_fs(error, fs_fd, "mount");
+    mount.fd = fsmount(fs_fd, FSMOUNT_CLOEXEC, attributes);
+    if (mount.fd < 0)
         return cx_throw_errno(error, "mount");
-    if (!open_root(&mount, mount.tree_fd, ".", error))
-        return FALSE;
 
     if (has_path) {
         if (!take_point(mounter, &mount, error))
             return FALSE;
-        if (move_mount(mount.tree_fd, "", mounter->mnt_fd, mount.point, MOVE_MOUNT_F_EMPTY_PATH) <
-            0)
+        if (move_mount(mount.fd, "", mounter->mnt_fd, mount.point, MOVE_MOUNT_F_EMPTY_PATH) < 0)
             return cx_throw_errno(error, "mount");
-        cx_clear_fd(&mount.tree_fd);
     }
     *out = mount;
     mount = (CxMount)CX_MOUNT_INIT;
@@ -198,7 +201,7 @@ mount_erofs_classic(CxMounter *mounter,
         return FALSE;
     path = g_build_filename(mounter->mnt_path, made.point, NULL);
     if (mount(index_path, path, "erofs", MS_RDONLY | MS_NODEV | MS_NOSUID, options) < 0)
-        return cx_throw_errno(error, "erofs");
+        return errno == ENOTBLK ? throw_not_block(error) : cx_throw_errno(error, "mount");
     if (!open_root(&made, mounter->mnt_fd, made.point, error))
         return FALSE;
 
@@ -326,6 +329,23 @@ cx_mounter_clear(CxMounter *self)
     g_clear_pointer(&self->mnt_path, g_free);
 }
 
+/* Whether layers may be named by descriptor, and be mounts that hang nowhere (Linux 6.15). */
+static gboolean
+probe_modern(CxMounter *self, const CxOverlay *overlay)
+{
+    cx_autofd int tree_fd =
+        open_tree(overlay->lower_fds[0], "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    const int lower_fds[] = {tree_fd, overlay->lower_fds[1]};
+    g_auto(CxMount) mount = CX_MOUNT_INIT;
+    CxOverlay detached = *overlay;
+
+    if (cx_switch_is_disabled("mountapi") || tree_fd < 0)
+        return FALSE;
+
+    detached.lower_fds = lower_fds;
+    return mount_overlay_modern(self, &detached, &mount, NULL);
+}
+
 gboolean
 cx_mounter_probe(CxMounter *self, int dir_fd, const int lower_fds[2], GError **error)
 {
@@ -338,10 +358,6 @@ cx_mounter_probe(CxMounter *self, int dir_fd, const int lower_fds[2], GError **e
     if (upper_fd < 0 || work_fd < 0)
         return cx_throw_errno(error, "overlay");
 
-    self->is_modern = TRUE;
-    if (!cx_switch_is_disabled("mountapi") && cx_mount_overlay(self, &overlay, &mount, NULL))
-        return TRUE;
-
-    self->is_modern = FALSE;
-    return cx_mount_overlay(self, &overlay, &mount, error);
+    self->is_modern = probe_modern(self, &overlay);
+    return self->is_modern || mount_overlay_classic(self, &overlay, &mount, error);
 }

@@ -24,15 +24,14 @@ typedef struct {
 
 /* A mount that lasts as long as this. */
 typedef struct {
-    int fd;             /* owned: its root folder, for reading */
-    int tree_fd;        /* owned: a mount that hangs nowhere lives by it; else -1 */
+    int fd;             /* owned: its root folder.  It may be an O_PATH one: open "." beneath it */
     CxMounter *mounter; /* borrowed; with point */
     char *point;        /* (owned) where it hangs in mnt; NULL: nowhere */
 } CxMount;
 
 #define CX_MOUNT_INIT                                                                              \
     {                                                                                              \
-        .fd = -1, .tree_fd = -1, .mounter = NULL, .point = NULL                                    \
+        .fd = -1, .mounter = NULL, .point = NULL                                                   \
     }
 
 /* Unmounts.  What is still busy is taken out of sight and goes when the last user does. */

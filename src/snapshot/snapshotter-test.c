@@ -268,6 +268,31 @@ test_implied(Fixture *self, gconstpointer way)
     g_assert_cmpstr(description, ==, again);
 }
 
+/* More layers than are kept when idle, in one stack and one after another. */
+static void
+test_many_layers(Fixture *self, gconstpointer way)
+{
+    CxLower lowers[100];
+    g_autofree char *all = NULL;
+
+    for (guint i = 0; i < G_N_ELEMENTS(lowers); i++) {
+        g_autofree char *name = g_strdup_printf("file-%03u", i);
+        CxTestEntry entries[] = {
+            {name, CX_ENTRY_FILE, "1" },
+            {NULL, CX_ENTRY_FILE, NULL}
+        };
+        g_autofree char *one = NULL;
+        g_autofree char *expected = g_strdup_printf("f 0644 0:0 %s = 1\n", name);
+
+        lowers[i] = add_layer(self, entries);
+        one = describe(self, &lowers[i], 1);
+        g_assert_cmpstr(one, ==, expected);
+    }
+    all = describe(self, lowers, G_N_ELEMENTS(lowers));
+    g_assert_nonnull(strstr(all, "file-000"));
+    g_assert_nonnull(strstr(all, "file-099"));
+}
+
 static void
 test_opaque_root(Fixture *self, gconstpointer way)
 {
@@ -622,6 +647,7 @@ main(int argc, char **argv)
         {"should-fail",      test_refusals        },
         {"merged",           test_merged          },
         {"implied",          test_implied         },
+        {"many-layers",      test_many_layers     },
         {"opaque-root",      test_opaque_root     },
         {"odd-layer",        test_odd_layer       },
         {"steps",            test_steps           },

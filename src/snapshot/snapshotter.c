@@ -38,6 +38,7 @@ struct CxActive {
 struct CxMergedView {
     CxStack stack;
     CxMount mount;
+    int fd; /* owned: its root, for reading */
 };
 
 CxUpperName
@@ -345,15 +346,15 @@ make_active_folder(CxActive *self, GError **error)
 static gboolean
 make_upper(CxActive *self, int *out_work_fd, GError **error)
 {
-    struct stat root;
+    const struct stat *root = &self->stack.root;
 
     if (mkdirat(self->dir_fd, "fs", 0755) < 0 || mkdirat(self->dir_fd, "work", 0700) < 0)
         return cx_throw_errno(error, "snapshot");
     self->upper_fd = open_folder(self->dir_fd, "fs", FALSE, error);
-    if (self->upper_fd < 0 || !cx_stack_stat_root(&self->stack, &root, error))
+    if (self->upper_fd < 0)
         return FALSE;
-    if (fchown(self->upper_fd, root.st_uid, root.st_gid) < 0 ||
-        fchmod(self->upper_fd, root.st_mode & 07777) < 0)
+    if (fchown(self->upper_fd, root->st_uid, root->st_gid) < 0 ||
+        fchmod(self->upper_fd, root->st_mode & 07777) < 0)
         return cx_throw_errno(error, "snapshot");
 
     *out_work_fd = open_folder(self->dir_fd, "work", FALSE, error);
@@ -467,6 +468,7 @@ cx_snapshotter_mount_view(CxSnapshotter *self,
     CxOverlay overlay = {.upper_fd = -1};
 
     view->mount = (CxMount)CX_MOUNT_INIT;
+    view->fd = -1;
     if (!cx_stack_init(&view->stack, self, lowers, n_lowers, error))
         return NULL;
 
@@ -477,6 +479,9 @@ cx_snapshotter_mount_view(CxSnapshotter *self,
     overlay.n_lowers = view->stack.fds->len;
     if (!cx_mount_overlay(&self->place.mounter, &overlay, &view->mount, error))
         return NULL;
+    view->fd = open_folder(view->mount.fd, ".", FALSE, error);
+    if (view->fd < 0)
+        return NULL;
 
     return g_steal_pointer(&view);
 }
@@ -484,7 +489,7 @@ cx_snapshotter_mount_view(CxSnapshotter *self,
 int
 cx_merged_view_get_fd(const CxMergedView *self)
 {
-    return self->mount.fd;
+    return self->fd;
 }
 
 void
@@ -493,6 +498,7 @@ cx_merged_view_free(CxMergedView *self)
     if (self == NULL)
         return;
 
+    cx_clear_fd(&self->fd);
     cx_mount_clear(&self->mount);
     cx_stack_clear(&self->stack);
     g_free(self);

@@ -81,6 +81,16 @@ bring_in(CxStack *self, const CxLower *lower, CxView **out_view, int *out_fd, GE
     return TRUE;
 }
 
+/* The topmost that says something about the root decides. */
+static gboolean
+stat_root(CxStack *self, const CxView *view, int fd, GError **error)
+{
+    if (self->root.st_mode != 0 || (view != NULL && view->is_root_implied))
+        return TRUE;
+
+    return fstat(fd, &self->root) == 0 || cx_throw_errno(error, "view");
+}
+
 /* From the top down, so that nothing is shown that cannot be seen. */
 static gboolean
 bring_in_all(CxStack *self, Plan *plan, GError **error)
@@ -91,7 +101,8 @@ bring_in_all(CxStack *self, Plan *plan, GError **error)
     while (first > 0) {
         CxView **view = &plan->views[first - 1];
 
-        if (!bring_in(self, &plan->lowers[first - 1], view, &fds[first - 1], error))
+        if (!bring_in(self, &plan->lowers[first - 1], view, &fds[first - 1], error) ||
+            !stat_root(self, *view, fds[first - 1], error))
             return FALSE;
         first--;
         if (*view != NULL && (*view)->implied != NULL)
@@ -290,6 +301,9 @@ cx_stack_init(
     if (!bring_in_all(self, &plan, error))
         return FALSE;
 
+    if (self->root.st_mode == 0)
+        self->root.st_mode = S_IFDIR | 0755;
+
     /* With nothing below there is nothing to repeat. */
     return plan.top <= 1 || lay_fix(self, &plan, error);
 }
@@ -298,23 +312,4 @@ void
 cx_stack_put_below(CxStack *self, int fd)
 {
     g_array_prepend_val(self->fds, fd);
-}
-
-gboolean
-cx_stack_stat_root(const CxStack *self, struct stat *out_stat, GError **error)
-{
-    struct stat st = {.st_mode = S_IFDIR | 0755};
-
-    for (guint i = self->fds->len; i > 0; i--) {
-        int fd = g_array_index(self->fds, int, i - 1);
-        char mark;
-
-        if (fgetxattr(fd, CX_OVERLAY_IMPLICIT, &mark, 1) == 1)
-            continue;
-        if (fstat(fd, &st) < 0)
-            return cx_throw_errno(error, "view");
-        break;
-    }
-    *out_stat = st;
-    return TRUE;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include <sys/stat.h>
+
 #include "snapshot/snapshotter-private.h"
 
 G_BEGIN_DECLS
@@ -12,6 +14,7 @@ typedef struct {
     GArray *opened; /* (owned) of int */
     GPtrArray *views; /* (owned) of CxView, acquired */
     GArray *uppers;   /* (owned) of guint64, counted as in use */
+    struct stat root; /* mode and owner of the merged root */
 } CxStack;
 
 void cx_stack_clear(CxStack *self);
@@ -25,8 +28,5 @@ gboolean cx_stack_init(
 
 /* Puts fd (borrowed) beneath all others. */
 void cx_stack_put_below(CxStack *self, int fd);
-
-/* Mode and owner of the merged root. */
-gboolean cx_stack_stat_root(const CxStack *self, struct stat *out_stat, GError **error);
 
 G_END_DECLS

@@ -11,6 +11,8 @@
 #include "layer/object.h"
 #include "layer/overlay-form.h"
 
+#define IDLE_MAX 64 /* views that nobody uses */
+
 struct CxViews {
     CxViewPlace *place;         /* borrowed */
     const CxViewEngine *engine; /* borrowed */
@@ -19,6 +21,7 @@ struct CxViews {
     GMutex lock;
     GCond changed;
     GHashTable *by_digest; /* (CxDigest in the view) -> (owned CxView); guarded by lock */
+    guint64 clock;         /* counts uses; guarded by lock */
     GHashTable *at_work;   /* set of (borrowed CxDigest) being shown or dropped; guarded by lock */
 };
 
@@ -98,15 +101,14 @@ walk_implied(int dir_fd, GString *path, GPtrArray *paths, GError **error)
 }
 
 static gboolean
-list_by_walking(int fd, GStrv *out_paths, GError **error)
+list_by_walking(int fd, /* its position is used up */
+                GStrv *out_paths,
+                GError **error)
 {
     g_autoptr(GPtrArray) paths = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GString) path = g_string_new(NULL);
-    cx_autofd int walk_fd = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    if (walk_fd < 0)
-        return cx_throw_errno(error, "view");
-    if (!walk_implied(walk_fd, path, paths, error))
+    if (!walk_implied(fd, path, paths, error))
         return FALSE;
 
     g_ptr_array_set_free_func(paths, NULL);
@@ -120,13 +122,19 @@ list_by_walking(int fd, GStrv *out_paths, GError **error)
 static gboolean
 show_with(CxViews *self, const CxViewEngine *engine, CxView *view, GError **error)
 {
+    cx_autofd int fd = -1;
+
     if (!engine->show(self->place, &view->diff_id, &view->mount, error))
         return FALSE;
+    fd = openat(view->mount.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return cx_throw_errno(error, "view");
 
-    view->is_opaque = has_mark(view->mount.fd, CX_OVERLAY_OPAQUE);
+    view->is_opaque = has_mark(fd, CX_OVERLAY_OPAQUE);
+    view->is_root_implied = has_mark(fd, CX_OVERLAY_IMPLICIT);
     return engine->list_implied != NULL
                ? engine->list_implied(self->place, &view->diff_id, &view->implied, error)
-               : list_by_walking(view->mount.fd, &view->implied, error);
+               : list_by_walking(fd, &view->implied, error);
 }
 
 static CxView *
@@ -193,13 +201,46 @@ cx_views_acquire(CxViews *self, const CxDigest *diff_id, GError **error)
     return view;
 }
 
+/* The view that was not used for longest, taken out, if too many are not used. */
+static CxView *
+steal_oldest(CxViews *self)
+{
+    GHashTableIter iter;
+    CxView *oldest = NULL;
+    gpointer value;
+    guint n_idle = 0;
+
+    g_hash_table_iter_init(&iter, self->by_digest);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        CxView *view = value;
+
+        if (view->n_users > 0)
+            continue;
+        n_idle++;
+        if (oldest == NULL || view->last_used < oldest->last_used)
+            oldest = view;
+    }
+    if (n_idle <= IDLE_MAX)
+        return NULL;
+
+    g_hash_table_steal(self->by_digest, &oldest->diff_id);
+    return oldest;
+}
+
 void
 cx_views_release(CxViews *self, CxView *view)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->lock);
+    CxView *oldest;
 
+    g_mutex_lock(&self->lock);
     g_assert(view->n_users > 0);
     view->n_users--;
+    view->last_used = ++self->clock;
+    oldest = steal_oldest(self);
+    g_mutex_unlock(&self->lock);
+
+    if (oldest != NULL)
+        free_view(oldest);
 }
 
 /* ---- dropping -------------------------------------------------------------------------------- */

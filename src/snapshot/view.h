@@ -5,16 +5,19 @@
 
 G_BEGIN_DECLS
 
-/* The layers that are shown now, each once however many ask for it.  A view stays until it is
- * dropped, since the next step most likely wants it again.  Any thread may call. */
+/* The layers that are shown now, each once however many ask for it.  A view that nobody uses stays
+ * for a while, since the next step most likely wants it again; of many, the one unused for longest
+ * goes.  Any thread may call. */
 typedef struct CxViews CxViews;
 
 typedef struct {
     CxDigest diff_id;
     CxMount mount;
-    gboolean is_opaque; /* its root hides all layers below */
-    GStrv implied;      /* (owned) folders it has no entry for; NULL: none */
-    guint n_users;      /* guarded by the lock of CxViews */
+    gboolean is_opaque;       /* its root hides all layers below */
+    gboolean is_root_implied; /* it has no entry for its root */
+    GStrv implied;            /* (owned) folders it has no entry for; NULL: none */
+    guint n_users;            /* guarded by the lock of CxViews */
+    guint64 last_used;        /* guarded by the lock of CxViews */
 } CxView;
 
 CxViews *cx_views_new(CxViewPlace *place, const CxViewEngine *engine, const CxViewEngine *fallback);
