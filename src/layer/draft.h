@@ -88,6 +88,12 @@ gboolean cx_draft_add(CxDraft *self, const CxEntry *entry, GError **error);
 
 gboolean cx_draft_finish(CxDraft *self, GError **error);
 
+/* Everything about an entry but where it is (draft-describe.c). */
+gboolean cx_draft_describe(CxDraft *self,
+                           const CxEntry *entry,
+                           CxDraftInode *out_inode,
+                           GError **error);
+
 static inline CxDraftInode *
 cx_draft_inode(const CxDraft *self, guint32 inode)
 {

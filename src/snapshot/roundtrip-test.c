@@ -305,7 +305,7 @@ compare_path(CxTree *tree, int fd, const char *path)
 static void
 compare_below(CxTree *tree, int fd, const char *folder, guint depth)
 {
-    for (char name = 'a'; name < 'e'; name++) {
+    for (int name = 'a'; name < 'e'; name++) {
         g_autofree char *path =
             g_strdup_printf("%s%s%c", folder, folder[0] != '\0' ? "/" : "", name);
 

@@ -315,16 +315,16 @@ test_odd_layer(Fixture *self, gconstpointer way)
     GError *error = NULL;
     g_autoptr(CxMergedView) view = cx_snapshotter_mount_view(self->snapshotter, lowers, 2, &error);
     cx_autofd int fd = -1;
-    char content[1001] = "";
+    guint8 content[1001] = {0};
 
     g_assert_no_error(error);
     fd = openat(cx_merged_view_get_fd(view), "etc/odd", O_RDONLY | O_CLOEXEC);
     g_assert_cmpint(fd, >=, 0);
     g_assert_cmpint(read(fd, content, sizeof content), ==, 1000);
-    g_assert_cmpint(content[699], ==, 0);
-    g_assert_cmpint(content[700], ==, 'x');
-    g_assert_cmpint(content[799], ==, 'x');
-    g_assert_cmpint(content[800], ==, 0);
+    g_assert_cmpuint(content[699], ==, 0);
+    g_assert_cmpuint(content[700], ==, 'x');
+    g_assert_cmpuint(content[799], ==, 'x');
+    g_assert_cmpuint(content[800], ==, 0);
     g_assert_cmpint(faccessat(cx_merged_view_get_fd(view), "etc/passwd", F_OK, 0), ==, 0);
     g_clear_pointer(&view, cx_merged_view_free);
     g_assert_true(cx_snapshotter_forget_layer(self->snapshotter, &lowers[1].diff_id, &error));
