@@ -52,7 +52,8 @@ typedef struct {
     guint32 blocks;
     guint32 meta_block;
     guint32 xattr_block;
-    guint8 uuid[16];
+    guint64 checksum_of_blocks; /* this and the next in place of a UUID: erofs-sum.h */
+    guint64 boot;
     guint8 volume_name[16];
     guint32 feature_incompat;
     guint16 compression;

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "layer/erofs-format.h"
 #include "layer/erofs-index.h"
 #include "layer/test-layer.h"
 #include "layer/test-tar.h"
@@ -372,6 +373,49 @@ test_damage(void)
     g_assert_cmpuint(n_refused, >, 40);
 }
 
+/* After a reboot, damage of any byte is found when it is opened. */
+static void
+test_sum(void)
+{
+    static const CxTestEntry entries[] = {
+        {"a/b", CX_ENTRY_FILE,    "1" },
+        {"a/c", CX_ENTRY_SYMLINK, "b" },
+        {NULL,  CX_ENTRY_FILE,    NULL},
+    };
+    const gsize boot_at = CX_EROFS_SUPER_OFFSET + offsetof(CxErofsSuper, boot);
+    g_auto(CxTestFolder) folder = {0};
+    g_autoptr(CxErofsIndex) whole = NULL;
+    g_autoptr(GBytes) bytes = NULL;
+    g_autofree guint8 *copy = NULL;
+    cx_autofd int fd = -1;
+    GError *error = NULL;
+    gsize size;
+
+    cx_test_folder_init(&folder);
+    fd = build(&folder, entries, NULL, &error);
+    g_assert_no_error(error);
+    bytes = cx_read_file_at(folder.fd, "index", 1 << 20, &error);
+    g_assert_no_error(error);
+    copy = g_memdup2(g_bytes_get_data(bytes, &size), g_bytes_get_size(bytes));
+
+    copy[boot_at] ^= 1; /* another boot */
+    g_assert_true(cx_pwrite_all(fd, copy, size, 0, &error));
+    whole = cx_erofs_index_open(fd, &error);
+    g_assert_no_error(error);
+
+    for (gsize at = CX_EROFS_META_OFFSET; at < size; at++) {
+        g_autoptr(CxErofsIndex) index = NULL;
+
+        copy[at] ^= 1;
+        g_assert_true(cx_pwrite_all(fd, copy, size, 0, &error));
+        copy[at] ^= 1;
+        index = cx_erofs_index_open(fd, &error);
+        g_assert_null(index);
+        g_assert_error(error, CX_ERROR, CX_ERROR_MISMATCH);
+        g_clear_error(&error);
+    }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -397,5 +441,6 @@ main(int argc, char **argv)
     g_test_add_func("/erofs-index/read", test_read);
     g_test_add_func("/erofs-index/edges", test_edges);
     g_test_add_func("/erofs-index/damage", test_damage);
+    g_test_add_func("/erofs-index/sum", test_sum);
     return g_test_run();
 }

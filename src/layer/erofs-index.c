@@ -6,6 +6,8 @@
 
 #include "base/error.h"
 #include "layer/erofs-format.h"
+#include "layer/erofs-index-private.h"
+#include "layer/erofs-sum.h"
 #include "layer/overlay-form.h"
 
 struct CxErofsIndex {
@@ -77,8 +79,30 @@ check_super(CxErofsIndex *self, GError **error)
     return S_ISDIR(root.mode) || damaged(error, "its root is not a folder");
 }
 
+static gboolean
+check_sum(const CxErofsIndex *self, GError **error)
+{
+    const CxErofsSuper *super = peek(self, CX_EROFS_SUPER_OFFSET, sizeof *super, error);
+    const CxErofsDevice *device = peek(self, CX_EROFS_DEVICE_OFFSET, sizeof *device, error);
+    guint64 boot = cx_erofs_get_boot();
+    guint64 sum;
+
+    if (super == NULL || device == NULL)
+        return FALSE;
+    if (boot != 0 && GUINT64_FROM_LE(super->boot) == boot)
+        return TRUE;
+    if (self->size < CX_EROFS_META_OFFSET)
+        return damaged(error, "it is too short");
+
+    sum = cx_erofs_sum_super(super, device) +
+          cx_erofs_sum_blocks(CX_EROFS_META_OFFSET, self->data + CX_EROFS_META_OFFSET,
+                              self->size - CX_EROFS_META_OFFSET);
+    return sum == GUINT64_FROM_LE(super->checksum_of_blocks) ||
+           damaged(error, "its sum is another");
+}
+
 CxErofsIndex *
-cx_erofs_index_open(int fd, GError **error)
+cx_erofs_index_open_unchecked(int fd, GError **error)
 {
     g_autoptr(CxErofsIndex) self = g_new0(CxErofsIndex, 1);
     struct stat st;
@@ -96,10 +120,15 @@ cx_erofs_index_open(int fd, GError **error)
     self->data = data;
     self->size = (gsize)st.st_size;
 
-    if (!check_super(self, error))
-        return NULL;
+    return check_super(self, error) ? g_steal_pointer(&self) : NULL;
+}
 
-    return g_steal_pointer(&self);
+CxErofsIndex *
+cx_erofs_index_open(int fd, GError **error)
+{
+    g_autoptr(CxErofsIndex) self = cx_erofs_index_open_unchecked(fd, error);
+
+    return self != NULL && check_sum(self, error) ? g_steal_pointer(&self) : NULL;
 }
 
 CxErofsIndex *

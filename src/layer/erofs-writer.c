@@ -5,6 +5,7 @@
 #include "layer/draft.h"
 #include "layer/erofs-format.h"
 #include "layer/erofs-index.h"
+#include "layer/erofs-sum.h"
 #include "layer/overlay-form.h"
 #include "layer/tar-reader.h"
 
@@ -20,6 +21,7 @@ typedef struct {
     guint64 offset; /* of the file, where the buffer begins */
     gsize used;
     char *buffer; /* (owned) */
+    guint64 sum;  /* of what was flushed */
 } Stream;
 
 typedef struct {
@@ -57,6 +59,7 @@ stream_flush(Stream *self, GError **error)
     if (!cx_pwrite_all(self->fd, self->buffer, self->used, self->offset, error))
         return FALSE;
 
+    self->sum += cx_erofs_sum_blocks(self->offset, self->buffer, self->used);
     self->offset += self->used;
     self->used = 0;
     return TRUE;
@@ -547,12 +550,15 @@ put_super(Writer *self, guint64 tar_size, GError **error)
                   .build_time = GUINT64_TO_LE((guint64)self->base_mtime),
                   .build_time_nsec = GUINT32_TO_LE(self->base_mtime_nsec),
                   .blocks = GUINT32_TO_LE((guint32)(stream_tell(&self->blocks) / CX_EROFS_BLOCK)),
+                  .boot = GUINT64_TO_LE(cx_erofs_get_boot()),
                   .extra_devices = GUINT16_TO_LE(1),
                   .device_slot = GUINT16_TO_LE(CX_EROFS_DEVICE_OFFSET / sizeof(CxErofsDevice))},
         .device = {.blocks = GUINT32_TO_LE(
                        (guint32)(round_up(tar_size,      CX_EROFS_BLOCK) / CX_EROFS_BLOCK))},
     };
 
+    head.super.checksum_of_blocks = GUINT64_TO_LE(self->inodes.sum + self->blocks.sum +
+                                                  cx_erofs_sum_super(&head.super, &head.device));
     return cx_pwrite_all(self->inodes.fd, &head, sizeof head, CX_EROFS_SUPER_OFFSET, error);
 }
 
