@@ -305,3 +305,38 @@ def test_many_builds_at_once(place, daemon):
     for thread in threads:
         thread.join(PATIENCE)
     assert results == [True] * 20
+
+
+# ---- machines that lack something -------------------------------------------------------------------
+
+def switches():
+    text = (TOP / "docs" / "environment.md").read_text(encoding="utf-8")
+    table = text.partition("Fast paths of `CX_DISABLE`")[2].partition("\nFailpoints")[0]
+    return [line.split("`")[1] for line in table.splitlines() if line.startswith("| `")]
+
+
+def test_every_fast_path_has_an_equal(place):
+    """Without each of them, and without all: the same image."""
+    names = switches()
+    digests = {}
+    for number, disabled in enumerate(["", *names, ",".join(names)]):
+        daemon = place.daemon(name=str(number), env={"CX_DISABLE": disabled})
+        digests[disabled] = daemon.build(*STAGES, output=str(place.path / ("o%d" % number))).digest
+        daemon.stop()
+    assert len(names) > 3 and len(set(digests.values())) == 1, digests
+
+
+def test_overlay_that_refuses_the_store(place):
+    """A store on an overlay (as in many containers) cannot hold uppers: one line says so at the start, nothing is left."""
+    layers = {name: place.path / name for name in ("lower", "upper", "work", "merged")}
+    for path in layers.values():
+        path.mkdir()
+    subprocess.run(["mount", "-t", "overlay", "-o", "lowerdir=%(lower)s,upperdir=%(upper)s,workdir=%(work)s" % layers, "none", str(layers["merged"])], check=True)
+    try:
+        daemon = place.daemon(root=layers["merged"] / "store", wait=False)
+        assert daemon.wait() == 1
+        line = daemon.log().strip().splitlines()[-1]
+        assert_clear(line.removeprefix("error: "))
+        assert_says(line, str(daemon.root), "overlay")
+    finally:
+        subprocess.run(["umount", str(layers["merged"])], check=True)
