@@ -42,6 +42,7 @@ typedef struct {
     GArray *times;     /* (owned) of FolderTime */
     guint64 n_made;
     guint64 n_max;
+    guint depth_max;
 } Applier;
 
 static void
@@ -158,6 +159,9 @@ make_parents(Applier *self, const char *path, guint n_links, GError **error)
             if (n_links >= LINKS_MAX)
                 return cx_throw_fd(error, CX_ERROR_INVALID, "more than %d symlinks on the way",
                                    LINKS_MAX);
+            if (meant != NULL && cx_overlay_count_parts(meant) > self->depth_max)
+                return cx_throw_fd(error, CX_ERROR_LIMIT, "folders more than %u deep",
+                                   self->depth_max);
             return meant == NULL ? -1 : make_parents(self, meant, n_links + 1, error);
         }
 
@@ -191,8 +195,9 @@ enter_parent(Applier *self, const char *path, GError **error)
         self->parent_fd = openat(self->root_fd, ".", OPEN_FOLDER | O_CLOEXEC);
     else
         self->parent_fd =
-            cx_chase_open(self->root_fd, parent, CX_CHASE_IN_ROOT, O_RDONLY | O_DIRECTORY, 0, NULL);
-    if (self->parent_fd < 0)
+            cx_chase_open(self->root_fd, parent, CX_CHASE_BENEATH | CX_CHASE_NO_SYMLINKS,
+                          O_RDONLY | O_DIRECTORY, 0, NULL);
+    if (self->parent_fd < 0) /* something is missing, or a link is on the way */
         self->parent_fd = make_parents(self, parent, 0, error);
     if (self->parent_fd < 0)
         return -1;
@@ -463,7 +468,8 @@ cx_layer_apply(int tar_fd,
                             .tar_fd = tar_fd,
                             .parent_fd = -1,
                             .times = g_array_new(FALSE, FALSE, sizeof(FolderTime)),
-                            .n_max = limits->entries_max};
+                            .n_max = limits->entries_max,
+                            .depth_max = limits->depth_max};
     GError *local_error = NULL;
     const CxEntry *entry;
 

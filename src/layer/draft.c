@@ -20,6 +20,7 @@ cx_draft_new(const CxLayerLimits *limits)
     gsize unused;
 
     self->n_max = MIN(limits->entries_max, G_MAXUINT32 / 8);
+    self->depth_max = limits->depth_max;
     self->names.limit = G_MAXSIZE / 2;
     self->inodes.limit = G_MAXSIZE / 2;
     self->text.limit = TEXT_MAX;
@@ -336,6 +337,9 @@ enter(CxDraft *self,
             if (n_links >= LINKS_MAX)
                 return cx_throw(error, CX_ERROR_INVALID, "more than %d symlinks on the way",
                                 LINKS_MAX);
+            if (cx_overlay_count_parts(there) > self->depth_max)
+                return cx_throw(error, CX_ERROR_LIMIT, "folders more than %u deep",
+                                self->depth_max);
             return enter(self, there, strlen(there), create, n_links + 1, out_folder, error);
         } else if (!is_folder(self, inode)) {
             return cx_throw(error, CX_ERROR_INVALID, "\"%.*s\" is not a folder", (int)end, path);

@@ -66,6 +66,7 @@ typedef struct {
     CxArena inodes; /* of CxDraftInode */
     CxArena text;
     guint64 n_max; /* names, and inodes */
+    guint depth_max;
     guint32 n_names;
     guint32 n_inodes;
     guint32 *buckets; /* (owned) n_buckets, a power of two */

@@ -59,3 +59,13 @@ cx_overlay_is_false_whiteout(const CxEntry *entry)
 {
     return entry->type == CX_ENTRY_CHAR && entry->major == 0 && entry->minor == 0;
 }
+
+guint
+cx_overlay_count_parts(const char *path)
+{
+    guint n = path[0] != '\0';
+
+    for (; *path != '\0'; path++)
+        n += *path == '/';
+    return n;
+}

@@ -39,4 +39,8 @@ gboolean cx_overlay_keeps_xattr(const char *name);
  * view. */
 gboolean cx_overlay_is_false_whiteout(const CxEntry *entry);
 
+/* How many components a clean path has.  Links of a layer that lead ever deeper could make a tree
+ * deeper than any of its paths says. */
+guint cx_overlay_count_parts(const char *path);
+
 G_END_DECLS

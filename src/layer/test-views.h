@@ -91,6 +91,11 @@ static const struct {
      "f 0644 0:0 usr/lib/x = 1\nf 0644 0:0 usr/lib/y = 2\nh z = usr/lib/x\n"                                          },
 };
 
+#define DEEP_50                                                                                    \
+    "d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/"                                           \
+    "d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/"
+#define DEEP DEEP_50 DEEP_50 DEEP_50
+
 /* What no way may show. */
 static const struct {
     const char *name;
@@ -110,6 +115,7 @@ static const struct {
      {{"a", F, "1"}, {"a/b", F, "1"}},
      CX_ERROR_INVALID,                                                                          "\"a/b\": \"a\" is not a folder"                      },
     {"/link-circle",         {{"a", L, "b"}, {"b", L, "a"}, {"a/x", F, "1"}}, CX_ERROR_INVALID, NULL                                                  },
+    {"/deeper-by-link",      {{"a", L, DEEP "x"}, {"a/" DEEP "y", F, "1"}},   CX_ERROR_LIMIT,   NULL                                                  },
     {"/whiteout-of-nothing",
      {{".wh.", F, ""}},
      CX_ERROR_INVALID,                                                                          "\".wh.\": not a whiteout that can be"                },
